@@ -1,0 +1,17 @@
+# Writes OUT: the text of each of FILES (a list, in order) as a C string, one migration each. Lines become
+# string literals of their own, which the compiler joins: no limit on the length of one literal is met.
+set(code "/* Made by cmake/embed_sql.cmake from schema/sql. */\n#include \"storage/migrations.h\"\n\n")
+string(APPEND code "const struct migration migrations[] = {\n")
+set(count 0)
+list(SORT FILES)
+foreach(file ${FILES})
+	file(READ ${file} text)
+	get_filename_component(name ${file} NAME)
+	string(REPLACE "\\" "\\\\" text "${text}")
+	string(REPLACE "\"" "\\\"" text "${text}")
+	string(REPLACE "\n" "\\n\"\n\t\t\"" text "${text}")
+	string(APPEND code "\t{ \"${name}\",\n\t\t\"${text}\" },\n")
+	math(EXPR count "${count} + 1")
+endforeach()
+string(APPEND code "};\nconst int migration_count = ${count};\n")
+file(WRITE ${OUT} "${code}")

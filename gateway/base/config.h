@@ -1,0 +1,89 @@
+/* config.h - the configuration: schema/config.def as structs, filled from YAML.
+ * Owner: made by main, then an immutable snapshot that every thread may read. Needs: status,
+ * schema/config.def. */
+#ifndef BASE_CONFIG_H
+#define BASE_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/base/buf.h"
+#include "gateway/base/status.h"
+
+/* How a type of config.def stands in the structs. SIZE in bytes, DURATION in ns. CHOICE is the
+ * index of the word. Strings are never NULL. LIST is NULL-terminated. */
+struct config_pair {
+	char *key;
+	char *value;
+};
+struct config_map {
+	struct config_pair *items;
+	size_t count;
+};
+typedef char *config_STRING;
+typedef char *config_SECRET;
+typedef char *config_ENDPOINT;
+typedef uint64_t config_SIZE;
+typedef int64_t config_DURATION;
+typedef int config_INT;
+typedef bool config_BOOL;
+typedef int config_CHOICE;
+typedef char **config_LIST;
+typedef struct config_map config_MAP;
+typedef struct config_map config_SECRET_MAP;
+
+/* Choices, in the order of config.def. */
+enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_FILE };
+enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
+
+struct destination_config {
+	char *name;
+	int line; /* of the file, for messages */
+#define OPT_GLOBAL(field, type)
+#define OPT_DESTINATION(field, type)                     config_##type field;
+#define OPT(group, field, key, type, def, min, max, doc) OPT_##group(field, type)
+#include "schema/config.def"
+#undef OPT
+#undef OPT_GLOBAL
+#undef OPT_DESTINATION
+};
+
+/* routes: - {match: {signal: traces, class: [critical, warning]}, to: [central]}. A match without a
+ * key matches all of it. */
+struct route_config {
+	unsigned signal_mask; /* bit i: enum signal i */
+	unsigned class_mask;  /* bit i: enum record_class i */
+	char **to;            /* names of destinations, NULL-terminated */
+	int line;
+};
+
+struct config {
+	char *file; /* the path it came from; NULL: the embedded default */
+#define OPT_GLOBAL(field, type) config_##type field;
+#define OPT_DESTINATION(field, type)
+#define OPT(group, field, key, type, def, min, max, doc) OPT_##group(field, type)
+#include "schema/config.def"
+#undef OPT
+#undef OPT_GLOBAL
+#undef OPT_DESTINATION
+	struct destination_config *destinations;
+	size_t destination_count;
+	struct route_config *routes;
+	size_t route_count;
+};
+
+/* Read the file. ${NAME}, ${NAME:-default} and ${env:NAME} come from the environment, $$ is a
+ * dollar sign. ST_INVALID: e says file, line, column, what is wrong, and the nearest right key. */
+MUST_USE enum status config_load(const char *path, struct config **ret, struct err *e);
+/* The same from memory; name stands for the file in messages. */
+MUST_USE enum status config_parse(const char *name, struct bytes yaml, struct config **ret,
+				  struct err *e);
+/* The embedded default: OTLP on loopback, everything to ./data/delivered.jsonl. */
+MUST_USE enum status config_default(struct config **ret, struct err *e);
+void config_free(struct config *c);
+/* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
+MUST_USE enum status config_write(const struct config *c, struct buf *out);
+/* docs/configuration.md. */
+MUST_USE enum status config_write_docs(struct buf *out);
+
+#endif

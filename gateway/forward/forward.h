@@ -1,0 +1,29 @@
+/* forward/forward.h - a destination's thread: claim, merge, encode, send, settle, back off.
+ * Owner: main starts and stops it; everything else belongs to its thread.
+ * Needs: storage, telemetry, gateway/base. */
+#ifndef FORWARD_FORWARD_H
+#define FORWARD_FORWARD_H
+
+#include "gateway/base/config.h"
+#include "storage/writer.h"
+
+struct forward;
+
+struct forward_options {
+	const struct destination_config *config; /* outlives the forward */
+	struct writer *writer;
+	int slot; /* from writer_destination */
+	int64_t destination_id;
+};
+
+/* Checks what can be checked without the network (URL, files, keys) and subscribes to the writer:
+ * call before writer_start. e names the destination and the key. */
+MUST_USE enum status forward_new(const struct forward_options *o, struct forward **ret,
+				 struct err *e);
+/* Starts the thread: call after writer_start. */
+MUST_USE enum status forward_start(struct forward *f, struct err *e);
+/* Start no new export, wait for those under way until the deadline (now_mono_ns), settle, join,
+ * free. What has no answer by then stays queued. The writer must still run. Accepts NULL. */
+void forward_stop(struct forward *f, int64_t deadline_ns);
+
+#endif

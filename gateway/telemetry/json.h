@@ -1,0 +1,23 @@
+/* telemetry/json.h - OTLP JSON to protobuf and back (OTLP specification, "JSON Protobuf Encoding").
+ * Owner: stateless. Needs: gateway/base, proto. */
+#ifndef TELEMETRY_JSON_H
+#define TELEMETRY_JSON_H
+
+#include "gateway/base/buf.h"
+#include "schema/vocabulary.h"
+
+/* Appends the request as protobuf to out. Rules: lowerCamelCase keys, trace and span ids in hex of
+ * any case, other bytes base64, 64-bit integers as strings or numbers (1.7e18 too), enums as
+ * integers, doubles also "NaN", "Infinity", "-Infinity", null is absence, unknown keys are ignored.
+ * Memory for the parsed document comes out of budget (may be NULL). ST_INVALID: e says the path and
+ * line. Borrows text. */
+MUST_USE enum status json_to_otlp(enum signal signal, struct bytes text, struct buf *out,
+				  struct budget *budget, struct err *e);
+
+/* Appends one line of OTLP JSON without the line feed. Works on concatenated requests. Unknown
+ * fields cannot be shown and are left out. ST_INVALID for damaged bytes: depth and lengths are
+ * checked again. */
+MUST_USE enum status otlp_to_json(enum signal signal, struct bytes body, struct buf *out,
+				  struct err *e);
+
+#endif

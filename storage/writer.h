@@ -1,0 +1,137 @@
+/* storage/writer.h - the one thread that writes: group commit, checkpoints, recovery.
+ * Owner: the writer thread owns the connection; every function here may be called from any thread,
+ * but writer_open, writer_destination, writer_subscribe and writer_start, which main calls in that
+ * order. Needs: gateway/base, schema. */
+#ifndef STORAGE_WRITER_H
+#define STORAGE_WRITER_H
+
+#include "gateway/base/buf.h"
+#include "gateway/base/channel.h"
+#include "schema/vocabulary.h"
+
+struct queue;
+struct writer;
+
+enum { DESTINATIONS_MAX = 64, TENANT_MAX = 64 };
+
+struct writer_options {
+	const char *path;        /* the queue file; its directory is made where it is missing */
+	uint64_t max_size_bytes; /* database + WAL: past it puts get ST_FULL */
+	uint64_t min_free_disk_bytes; /* the same for the file system's free space */
+	int64_t commit_interval_ns; /* wait this long for company before a commit; 0: natural group
+				       commit */
+	/* Measured choices, see docs/performance.md; 0 means the default. Only benches set them. */
+	int page_size;
+	size_t merge_bytes;      /* merge small requests into rows of up to this many raw bytes */
+	size_t checkpoint_bytes; /* checkpoint when the WAL is this long */
+	enum encoding encoding;  /* of payloads; the default is zstd */
+	int level;
+	bool has_encoding; /* encoding and level are set */
+};
+
+/* One class's share of a request. Everything is borrowed until the job's done. */
+struct put_part {
+	enum record_class class;
+	uint32_t records;
+	int64_t first_time_ns; /* of the data; 0: unknown */
+	int64_t last_time_ns;
+	struct bytes service; /* service.name of the first resource; may be empty */
+	struct bytes preview;
+	struct bytes
+		body; /* Export*ServiceRequest, protobuf: concatenations of these are valid too */
+	uint64_t destinations; /* bit i: owed to the destination of slot i (writer_destination) */
+};
+
+/* Work for the writer thread. The giver embeds it; it comes back through done, exactly once. */
+struct write_job {
+	struct chan_item item;
+	/* Within the transaction, on the writer thread. May run again after a rollback, so it must
+	 * not keep state. A CLASS_REJECT status fails this job alone and must leave nothing
+	 * written; any other failure fails the whole group. NULL for puts. */
+	enum status (*apply)(struct queue *q, struct write_job *job);
+	/* On the writer thread, after the fsync (ST_OK) or after a rollback. Must not block. Takes
+	 * the job. */
+	void (*done)(struct write_job *job, enum status st);
+	int64_t given_ns; /* set by writer_give */
+};
+
+struct put_job {
+	struct write_job job;
+	enum signal signal;
+	struct bytes tenant;
+	size_t part_count;
+	struct put_part parts[RECORD_CLASS_COUNT];
+};
+
+/* What became of the batches of one export (storage/queue.c has the moves). */
+enum settle_outcome { SETTLE_DELIVERED, SETTLE_RETRY, SETTLE_DEAD };
+
+struct settle_item {
+	int64_t batch_id;
+	enum settle_outcome outcome;
+	uint32_t rejected_records; /* SETTLE_DELIVERED: of these, refused by OTLP partial success */
+};
+
+enum { SETTLE_ERROR_MAX = 512 };
+
+struct settlement {
+	struct write_job job; /* job.apply is set by writer_settle */
+	int64_t destination_id;
+	int64_t at_ns;                /* wall clock */
+	int status;                   /* HTTP or gRPC status; 0: no answer */
+	char error[SETTLE_ERROR_MAX]; /* empty for deliveries without a partial rejection */
+	size_t count;
+	struct settle_item items[];
+};
+
+/* The persisted state of a destination, for status and for the next start. */
+enum destination_state {
+	DESTINATION_UP,
+	DESTINATION_BACKING_OFF,
+	DESTINATION_PAUSED,
+	DESTINATION_UNAUTHORIZED,
+	DESTINATION_STATE_COUNT
+};
+const char *destination_state_text(enum destination_state s); /* as in the table's CHECK */
+
+struct destination_update {
+	struct write_job job; /* job.apply is set by writer_update_destination */
+	int64_t destination_id;
+	enum destination_state state;
+	int64_t since_ns;           /* wall clock */
+	int64_t next_attempt_at_ns; /* 0: none */
+	int64_t last_success_at_ns; /* 0: keep what is stored */
+	char reason[SETTLE_ERROR_MAX];
+};
+
+/* Open or make the queue file (storage/db.h has the checks), take the lock, migrate, verify, set a
+ * damaged file aside and start a new one. Logs nothing: e tells. ST_CONFLICT: another gateway has
+ * it. ST_UNSUPPORTED: a newer version, another application, a network file system. */
+MUST_USE enum status writer_open(const struct writer_options *o, struct writer **ret,
+				 struct err *e);
+/* Give the named destination a slot (0, 1, ... in order of calls) and its stable row id. */
+MUST_USE enum status writer_destination(struct writer *w, const char *name, const char *kind,
+					int *ret_slot, int64_t *ret_id, struct err *e);
+/* Ring `chan` after each commit that stored something for the slot. chan must outlive the writer.
+ */
+void writer_subscribe(struct writer *w, int slot, struct chan *chan);
+MUST_USE enum status writer_start(struct writer *w, struct err *e);
+/* Fail what waits with ST_STOPPING, checkpoint, close, join. Give nothing after this. Accepts NULL.
+ */
+void writer_stop(struct writer *w);
+
+/* These four take the job; done gives it back. Never block, never fail: failures come through done.
+ */
+void writer_put(struct writer *w, struct put_job *put);
+void writer_settle(struct writer *w, struct settlement *s);
+void writer_update_destination(struct writer *w, struct destination_update *u);
+void writer_give(struct writer *w, struct write_job *job);
+
+/* What the queue would say to a put at this moment: ST_OK, ST_FULL, ST_NO_SPACE, ST_UNAVAILABLE,
+ * ST_STOPPING. Admission asks it before it spends work on a request. */
+enum status writer_state(struct writer *w);
+/* A file was found damaged and its salvage is not done. */
+bool writer_is_degraded(struct writer *w);
+const char *writer_path(const struct writer *w);
+
+#endif
