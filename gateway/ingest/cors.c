@@ -5,8 +5,9 @@
  * names no origin, so that the browser never sends it. All of an origin is compared without case,
  * because scheme and host have none.
  *
- * A star never matches a slash. So a pattern for the hosts of one domain cannot be stretched over another
- * authority. Matching is linear in pattern times origin: one backtracking point, no recursion. */
+ * A star never matches a slash. So a pattern for the hosts of one domain cannot be stretched over
+ * another authority. Matching is linear in pattern times origin: one backtracking point, no
+ * recursion. */
 #include "gateway/ingest/cors.h"
 
 #include <stdio.h>
