@@ -23,7 +23,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -221,8 +220,8 @@ static enum status start_worker(struct receive_http *r, struct worker *w, int in
 	if (rc)
 		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerror(rc));
 	w->has_thread = true;
-	char name[16];
-	(void)snprintf(name, sizeof(name), "http-%d", index);
+	char name[] = "http-0";
+	name[sizeof(name) - 2] = (char)('0' + index);
 	(void)pthread_setname_np(w->thread, name);
 	return ST_OK;
 }
