@@ -410,6 +410,18 @@ START_TEST(the_embedded_default_writes_to_a_file)
 }
 END_TEST
 
+START_TEST(the_sample_is_a_configuration)
+{
+	struct config *c = NULL;
+	struct err e = { 0 };
+	enum status st = config_load(TIDEGATE_SOURCE_DIR "/deploy/tidegate.yaml", &c, &e);
+	ck_assert_msg(st == ST_OK, "%s", err_text(&e, st));
+	ck_assert_uint_eq(c->destination_count, 2);
+	ck_assert_uint_eq(c->route_count, 2);
+	config_free(c);
+}
+END_TEST
+
 START_TEST(a_file_is_loaded_by_its_path)
 {
 	char path[] = "/tmp/test_config_XXXXXX";
@@ -482,6 +494,7 @@ int main(void)
 		what_is_wrong_is_said_with_its_place,
 		a_document_has_its_caps,
 		the_embedded_default_writes_to_a_file,
+		the_sample_is_a_configuration,
 		a_file_is_loaded_by_its_path,
 		what_is_written_can_be_read_and_shows_no_secret,
 	};
