@@ -121,6 +121,11 @@ static enum status fail(struct ingest_call *call, enum status st)
 	return st;
 }
 
+enum status ingest_refuse(struct ingest_call *call, enum status st)
+{
+	return fail(call, st);
+}
+
 enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t bytes)
 {
 	call->in = in;
