@@ -1,6 +1,7 @@
 /* storage/inspect.h - looking into a queue file: beside a live gateway, or when none runs.
  * Owner: one thread per struct inspect. Needs: gateway/base, schema.
- * Reads only, in short transactions that a time limit ends: a look never starves a checkpoint. */
+ * Reads only, in short transactions that a time limit ends: a look never starves a checkpoint.
+ * large file: the rows that the API, the command line and the metrics show, one struct each. */
 #ifndef STORAGE_INSPECT_H
 #define STORAGE_INSPECT_H
 
@@ -15,6 +16,9 @@ struct inspect;
 MUST_USE enum status inspect_open(const char *path, int64_t limit_ns, struct inspect **ret,
 				  struct err *e);
 void inspect_close(struct inspect *in); /* accepts NULL */
+
+/* The version of SQLite that is linked. Static storage. */
+const char *inspect_engine_version(void);
 
 struct inspect_file {
 	int64_t page_bytes;
