@@ -169,6 +169,11 @@ enum status inspect_open(const char *path, int64_t limit_ns, struct inspect **re
 	return ST_OK;
 }
 
+const char *inspect_engine_version(void)
+{
+	return sqlite3_libversion();
+}
+
 void inspect_close(struct inspect *in)
 {
 	if (!in)

@@ -17,6 +17,9 @@ MUST_USE enum status inspect_open(const char *path, int64_t limit_ns, struct ins
 				  struct err *e);
 void inspect_close(struct inspect *in); /* accepts NULL */
 
+/* The version of SQLite that is linked. Static storage. */
+const char *inspect_engine_version(void);
+
 struct inspect_file {
 	int64_t page_bytes;
 	int64_t pages;

@@ -121,6 +121,11 @@ static enum status fail(struct ingest_call *call, enum status st)
 	return st;
 }
 
+enum status ingest_refuse(struct ingest_call *call, enum status st)
+{
+	return fail(call, st);
+}
+
 enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t bytes)
 {
 	call->in = in;
@@ -154,8 +159,7 @@ static enum status convert_json(struct ingest_call *call)
 	struct buf *text = call->encoding == ENCODING_NONE ? &call->body : &call->decoded;
 	struct buf otlp;
 	buf_init(&otlp, call->max_message_bytes, &call->in->in_flight);
-	enum status st =
-		json_to_otlp(call->signal, buf_view(text), &otlp, &call->in->in_flight, &call->err);
+	enum status st = json_to_otlp(call->signal, buf_view(text), &otlp, &call->err);
 	buf_done(text);
 	if (st)
 		buf_done(&otlp);
