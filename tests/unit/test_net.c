@@ -103,6 +103,8 @@ START_TEST(loopback_is_told_from_the_rest)
 	ck_assert(net_is_loopback("127.8.9.1:1"));
 	ck_assert(net_is_loopback("[::1]:1"));
 	ck_assert(net_is_loopback("[::ffff:127.0.0.1]:1"));
+	ck_assert(net_is_loopback("localhost:1"));
+	ck_assert(!net_is_loopback("localhost.example.com:1"));
 	ck_assert(!net_is_loopback("0.0.0.0:1"));
 	ck_assert(!net_is_loopback("[::]:1"));
 	ck_assert(!net_is_loopback(":1"));
