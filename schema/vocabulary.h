@@ -1,5 +1,6 @@
 /* vocabulary.h - enums and names of vocabulary.def: signals, classes, encodings, outcomes.
- * Owner: none, constants. Needs: nothing. */
+ * Owner: none, constants. Needs: nothing.
+ * large file: one enum and one accessor for each set of words. */
 #ifndef SCHEMA_VOCABULARY_H
 #define SCHEMA_VOCABULARY_H
 
@@ -49,7 +50,8 @@ static inline const char *signal_text(enum signal s)
 	return text[s];
 }
 
-/* What the OpenTelemetry Collector's metric names call one record: spans, metric_points, log_records. */
+/* What the OpenTelemetry Collector's metric names call one record: spans, metric_points,
+ * log_records. */
 static inline const char *signal_noun(enum signal s)
 {
 	static const char *const noun[] = {

@@ -1,7 +1,8 @@
 /* storage/writer.h - the one thread that writes: group commit, checkpoints, recovery.
  * Owner: the writer thread owns the connection; every function here may be called from any thread,
  * but writer_open, writer_destination, writer_subscribe and writer_start, which main calls in that
- * order. Needs: gateway/base, schema. */
+ * order. Needs: gateway/base, schema.
+ * large file: the seam between ingest and forward, in one place. */
 #ifndef STORAGE_WRITER_H
 #define STORAGE_WRITER_H
 
@@ -76,6 +77,7 @@ enum { SETTLE_ERROR_MAX = 512 };
 
 struct settlement {
 	struct write_job job; /* job.apply is set by writer_settle */
+	void *owner; /* the giver's own: the writer leaves it alone */
 	int64_t destination_id;
 	int64_t at_ns;                /* wall clock */
 	int status;                   /* HTTP or gRPC status; 0: no answer */

@@ -61,6 +61,10 @@ void ingest_call_done(struct ingest_call *call);
  * Sets call->err. */
 enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t bytes);
 
+/* The receiver itself refuses the call (the body met its cap or the budget): fills status, err and
+ * retry_after_s as a refusal by any step does. Returns st. */
+enum status ingest_refuse(struct ingest_call *call, enum status st);
+
 /* Decompress, convert, scan, enrich, sort. On the receiver's thread; bounded by the body's size.
  * ST_OK: go on with ingest_commit. Else call->status, err and retry_after_s say what to answer. */
 enum status ingest_prepare(struct ingest_call *call);

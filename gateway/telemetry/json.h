@@ -9,10 +9,10 @@
 /* Appends the request as protobuf to out. Rules: lowerCamelCase keys, trace and span ids in hex of
  * any case, other bytes base64, 64-bit integers as strings or numbers (1.7e18 too), enums as
  * integers, doubles also "NaN", "Infinity", "-Infinity", null is absence, unknown keys are ignored.
- * Memory for the parsed document comes out of budget (may be NULL). ST_INVALID: e says the path and
- * line. Borrows text. */
+ * Converts while it reads: no document is built, out is the only memory. ST_INVALID: e says the
+ * path and line. ST_TOO_LARGE, ST_BUSY: from out. Borrows text. */
 MUST_USE enum status json_to_otlp(enum signal signal, struct bytes text, struct buf *out,
-				  struct budget *budget, struct err *e);
+				  struct err *e);
 
 /* Appends one line of OTLP JSON without the line feed. Works on concatenated requests. Unknown
  * fields cannot be shown and are left out. ST_INVALID for damaged bytes: depth and lengths are

@@ -1,0 +1,108 @@
+#!/bin/sh
+# install-deps.sh [--test | --ci] - what building tidegate needs, on Debian 12 and Ubuntu 24.04; with --test also
+# what its tests need (a Python environment and Node.js packages, both below build/), with --ci clang and its tools.
+#
+# Touches nothing when all is there, so it needs neither root nor network the second time. What is missing it
+# installs through apt, with sudo where it is not root.
+set -eu
+cd "$(dirname "$0")/.."
+
+build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev libsqlite3-dev
+	libmicrohttpd-dev libprotobuf-c-dev libcurl4-gnutls-dev libjansson-dev zlib1g-dev
+	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev check"
+run_packages="curl sqlite3 python3 ca-certificates"
+test_packages="python3-venv nodejs npm"
+ci_packages="clang clang-format clang-tidy libclang-rt-dev llvm shellcheck"
+
+say() { printf '%s\n' "$*" >&2; }
+
+is_installed() {
+	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return
+	# Another flavour of libcurl will do, and a tool may come from elsewhere than apt.
+	case $1 in
+	libcurl4-gnutls-dev) pkg-config --exists libcurl 2>/dev/null ;;
+	libclang-rt-dev) [ -d "$(clang --print-resource-dir 2>/dev/null)/lib" ] ;;
+	llvm) clang --print-prog-name=llvm-symbolizer 2>/dev/null | grep -q / ;;
+	nodejs) command -v node >/dev/null ;;
+	npm | cmake | clang | clang-* | shellcheck | sqlite3 | curl | python3) command -v "$1" >/dev/null ;;
+	python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
+	*) false ;;
+	esac
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		say "install-deps: these packages are missing, and neither root nor sudo is at hand: $missing"
+		exit 1
+	fi
+}
+
+install_packages() {
+	missing=
+	for package in "$@"; do
+		is_installed "$package" || missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	if ! command -v apt-get >/dev/null; then
+		say "install-deps: this is neither Debian nor Ubuntu; install what corresponds to:$missing"
+		exit 1
+	fi
+	say "install-deps: installing$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	as_root apt-get update -qq
+	# $missing is a list of words.
+	# shellcheck disable=SC2086
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# The stamp of a step holds what it was made from: the step runs again when that changes.
+is_fresh() { # stamp, source...
+	stamp=$1
+	shift
+	[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(cat "$@" | cksum)" ]
+}
+
+python_environment() {
+	stamp=build/venv/.installed
+	is_fresh $stamp tests/requirements.txt && return
+	say "install-deps: making the Python environment build/venv"
+	mkdir -p build
+	[ -x build/venv/bin/python3 ] || python3 -m venv build/venv
+	build/venv/bin/python3 -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	cksum <tests/requirements.txt >"$stamp"
+}
+
+# Clients in other languages: each folder of tests/interop with a package.json is installed to build/interop.
+node_parts() {
+	for source in tests/interop/*/package.json; do
+		[ -f "$source" ] || continue
+		name=$(basename "$(dirname "$source")")
+		target=build/interop/$name
+		stamp=$target/.installed
+		is_fresh "$stamp" "$source" && continue
+		say "install-deps: installing the Node.js packages of $(dirname "$source")"
+		mkdir -p "$target"
+		cp "$(dirname "$source")"/package*.json "$target"
+		lock=install
+		[ -f "$target/package-lock.json" ] && lock=ci
+		(cd "$target" && npm $lock --silent --no-audit --no-fund --no-progress)
+		cksum <"$source" >"$stamp"
+	done
+}
+
+# shellcheck disable=SC2086
+install_packages $build_packages $run_packages
+case ${1:-} in
+--test | --ci)
+	# shellcheck disable=SC2086
+	install_packages $test_packages
+	python_environment
+	node_parts
+	;;
+esac
+# shellcheck disable=SC2086
+[ "${1:-}" != --ci ] || install_packages $ci_packages

@@ -1,0 +1,371 @@
+/* config.c - from a file to struct config.
+ *
+ * config_yaml.c makes a tree with places; this file walks it beside the table that
+ * schema/config.def became (config_values.c). A key is an option, or a section that begins the keys
+ * of some, or an error: there is no branch per key. What is not in the file keeps its default.
+ * Destinations and routes, the two parts that repeat, are in config_destinations.c.
+ *
+ * The first error ends the reading: its message says where (file:line:column), what, and what would
+ * be right. Memory is the operator's own document, bounded by YAML_BYTES_MAX; the tree is freed
+ * before config_parse returns, the config owns copies. */
+#include "gateway/base/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "gateway/base/config_reader.h"
+#include "gateway/base/net.h"
+#include "gateway/base/xalloc.h"
+
+enum { TREE_BYTES_MAX = 16 << 20, PATH_SIZE = 128, SEGMENTS_MAX = 64 };
+
+static const char *const repeating_parts[] = { "destinations", "routes", NULL };
+
+static const char default_text[] = "destinations:\n"
+				   "  file: {kind: file, path: ./data/delivered.jsonl}\n";
+
+static enum status fail_with(const struct config_reader *r, int line, int column, const char *fmt,
+			     va_list ap)
+{
+	struct err what;
+	(void)vsnprintf(what.text, sizeof(what.text), fmt, ap);
+	return err_set(r->e, ST_INVALID, "%s:%d:%d: %s", r->name, line, column, what.text);
+}
+
+enum status config_fail_at(const struct config_reader *r, const struct yaml_node *n,
+			   const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	enum status st = fail_with(r, n->line, n->column, fmt, ap);
+	va_end(ap);
+	return st;
+}
+
+enum status config_fail_key(const struct config_reader *r, const struct yaml_node *n,
+			    const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	enum status st = fail_with(r, n->key_line, n->key_column, fmt, ap);
+	va_end(ap);
+	return st;
+}
+
+const char *config_hint(struct config_reader *r, const char *text, const char *const *candidates,
+			size_t count)
+{
+	struct buf hint;
+	buf_init(&hint, 400, NULL);
+	const char *near = config_nearest(text, candidates, count);
+	enum status st = ST_OK;
+	if (near)
+		st = buf_printf(&hint, "; did you mean %s?", near);
+	for (size_t i = 0; i < count && !near && !st; i++)
+		st = buf_printf(&hint, "%s%s", i ? ", " : "; known here: ", candidates[i]);
+	/* A list that is too long is cut: it is a hint. */
+	const char *kept = arena_strdup(&r->arena, buf_view(&hint));
+	buf_done(&hint);
+	return kept ? kept : "";
+}
+
+enum status config_read_text(struct config_reader *r, const struct yaml_node *n, const char *what,
+			     const char **ret, bool *ret_is_plain)
+{
+	if (n->kind != YAML_TEXT)
+		return config_fail_at(r, n, "%s is a single value, not a %s", what,
+				      n->kind == YAML_MAP ? "mapping" : "list");
+	if (yaml_is_null(n))
+		return config_fail_at(r, n, "%s has no value; write \"\" for an empty text", what);
+	struct err why = { 0 };
+	if (config_expand(n->text, &r->arena, ret, &why))
+		return config_fail_at(r, n, "%s: %s", what, why.text);
+	*ret_is_plain = n->is_plain || *ret != n->text;
+	return ST_OK;
+}
+
+/* A list of texts, or one text. */
+static enum status read_list(struct config_reader *r, const struct yaml_node *n, const char *what,
+			     config_LIST *list)
+{
+	if (n->kind == YAML_MAP)
+		return config_fail_at(r, n, "%s is a list, not a mapping", what);
+	const struct yaml_node *item = n->kind == YAML_LIST ? n->first : n;
+	for (; item; item = item->next) {
+		const char *text;
+		bool is_plain;
+		enum status st = config_read_text(r, item, what, &text, &is_plain);
+		if (st)
+			return st;
+		config_list_add(list, text);
+		if (item == n)
+			break;
+	}
+	return ST_OK;
+}
+
+static enum status read_map(struct config_reader *r, const struct yaml_node *n, const char *what,
+			    struct config_map *map)
+{
+	if (yaml_is_null(n))
+		return ST_OK;
+	if (n->kind != YAML_MAP)
+		return config_fail_at(r, n, "%s is a mapping of names to texts", what);
+	for (const struct yaml_node *item = n->first; item; item = item->next) {
+		const char *text;
+		bool is_plain;
+		char path[PATH_SIZE];
+		(void)snprintf(path, sizeof(path), "%s.%s", what, item->key);
+		if (!*item->key)
+			return config_fail_key(r, item, "%s: a name is empty", what);
+		enum status st = config_read_text(r, item, path, &text, &is_plain);
+		if (st)
+			return st;
+		config_map_add(map, item->key, text);
+	}
+	return ST_OK;
+}
+
+static enum status read_option(struct config_reader *r, const struct yaml_node *n,
+			       const struct config_option *o, void *base)
+{
+	void *field = config_field(o, base);
+	if (o->type == CONFIG_TYPE_LIST)
+		return read_list(r, n, o->key, field);
+	if (o->type == CONFIG_TYPE_MAP || o->type == CONFIG_TYPE_SECRET_MAP)
+		return read_map(r, n, o->key, field);
+	const char *text = NULL;
+	bool is_plain = false;
+	enum status st = config_read_text(r, n, o->key, &text, &is_plain);
+	struct err why = { 0 };
+	if (!st && config_value_parse(o, text, is_plain, field, &why))
+		st = config_fail_at(r, n, "%s: %s", o->key, why.text);
+	return st;
+}
+
+/* One walk over a table. */
+struct section {
+	const struct config_table *table;
+	void *base;
+	const char *const *skip;
+	struct config_given *given;
+};
+
+static bool is_below(const char *key, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	return n == 0 || (strncmp(key, prefix, n) == 0 && key[n] == '.');
+}
+
+/* "queue.max_sze is no key; did you mean max_size?": candidates are the keys of the same section.
+ */
+static enum status fail_unknown(struct config_reader *r, const struct yaml_node *n,
+				const struct section *s, const char *prefix)
+{
+	const char *candidates[SEGMENTS_MAX + 2];
+	size_t count = 0;
+	if (strchr(n->key, '.'))
+		return config_fail_key(
+			r, n, "%.64s is no key: sections are nested, not joined by dots", n->key);
+	size_t skip_bytes = *prefix ? strlen(prefix) + 1 : 0;
+	const char *last = "";
+	for (size_t i = 0; i < s->table->count && count < SEGMENTS_MAX; i++) {
+		const char *key = s->table->options[i].key;
+		if (!is_below(key, prefix))
+			continue;
+		const char *segment = key + skip_bytes;
+		size_t length = strcspn(segment, ".");
+		if (strlen(last) == length && strncmp(last, segment, length) == 0)
+			continue;
+		last = arena_strdup(&r->arena, bytes_of(segment, length));
+		if (!last)
+			return ST_NO_MEMORY;
+		candidates[count++] = last;
+	}
+	for (size_t i = 0; !*prefix && s->skip && s->skip[i]; i++)
+		candidates[count++] = s->skip[i];
+	return config_fail_key(r, n, "%.64s%s%.64s is no key%s", prefix, *prefix ? "." : "", n->key,
+			       config_hint(r, n->key, candidates, count));
+}
+
+/* The recursion ends with the dots of the table's keys: a section that begins none is unknown. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
+static enum status read_keys(struct config_reader *r, const struct yaml_node *map,
+			     const struct section *s, const char *prefix)
+{
+	enum status st = ST_OK;
+	for (const struct yaml_node *n = map->first; n && !st; n = n->next) {
+		char path[PATH_SIZE];
+		int length =
+			snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", n->key);
+		bool is_option = false;
+		bool is_section = false;
+		bool is_fit = length < PATH_SIZE && *n->key && !strchr(n->key, '.');
+		for (size_t i = 0; is_fit && i < s->table->count && !is_option && !st; i++) {
+			is_section = is_section || is_below(s->table->options[i].key, path);
+			is_option = strcmp(s->table->options[i].key, path) == 0;
+			if (!is_option)
+				continue;
+			st = read_option(r, n, &s->table->options[i], s->base);
+			if (s->given)
+				s->given->nodes[i] = n;
+		}
+		if (is_option)
+			continue;
+		bool is_skipped = false;
+		for (size_t i = 0; !*prefix && s->skip && s->skip[i]; i++)
+			is_skipped = is_skipped || strcmp(s->skip[i], n->key) == 0;
+		if (is_skipped || (is_section && yaml_is_null(n)))
+			continue;
+		if (!is_section)
+			return fail_unknown(r, n, s, prefix);
+		if (n->kind != YAML_MAP)
+			return config_fail_at(r, n, "%s is a mapping", path);
+		st = read_keys(r, n, s, path);
+	}
+	return st;
+}
+
+enum status config_read_section(struct config_reader *r, const struct yaml_node *map,
+				const struct config_table *table, void *base,
+				const char *const *skip, struct config_given *ret_given)
+{
+	struct section s = { .table = table, .base = base, .skip = skip, .given = ret_given };
+	return read_keys(r, map, &s, "");
+}
+
+void config_set_defaults(const struct config_table *table, void *base)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		const struct config_option *o = &table->options[i];
+		struct err e = { 0 };
+		bool is_required = o->type == CONFIG_TYPE_CHOICE && !*o->initial;
+		if (is_required) {
+			*(config_CHOICE *)config_field(o, base) = -1;
+			continue;
+		}
+		enum status st = config_value_parse(o, o->initial, true, config_field(o, base), &e);
+		CHECK(!st); /* a wrong default in config.def: every test sees it */
+	}
+}
+
+static const struct yaml_node *find_entry(const struct yaml_node *map, const char *key)
+{
+	for (const struct yaml_node *n = map->first; n; n = n->next)
+		if (strcmp(n->key, key) == 0)
+			return n;
+	return NULL;
+}
+
+static enum status read_root(struct config_reader *r, const struct yaml_node *root)
+{
+	if (root->kind != YAML_MAP)
+		return config_fail_at(r, root, "the file is a mapping of keys to values");
+	enum status st = config_read_section(r, root, &config_global_table, r->config,
+					     repeating_parts, NULL);
+	const struct yaml_node *destinations = find_entry(root, "destinations");
+	if (!st && destinations)
+		st = config_read_destinations(r, destinations);
+	if (!st)
+		st = config_read_routes(r, find_entry(root, "routes"));
+	if (!st && !*r->config->admin_token && !net_is_loopback(r->config->admin_endpoint))
+		return err_set(
+			r->e, ST_INVALID,
+			"%s: admin.endpoint %s is no loopback address, so that admin.token is "
+			"required",
+			r->name, r->config->admin_endpoint);
+	return st;
+}
+
+enum status config_parse(const char *name, struct bytes yaml, struct config **ret, struct err *e)
+{
+	struct config_reader r = { .name = name, .e = e };
+	arena_init(&r.arena, TREE_BYTES_MAX, NULL);
+	struct config *c = xcalloc(1, sizeof(*c));
+	r.config = c;
+	config_set_defaults(&config_global_table, c);
+	const struct yaml_node *root = NULL;
+	enum status st = yaml_read(name, yaml, &r.arena, &root, e);
+	if (!st && root)
+		st = read_root(&r, root);
+	if (st)
+		goto out;
+	c->file = xstrdup(name);
+	*ret = c;
+	c = NULL;
+out:
+	config_free(c);
+	arena_done(&r.arena);
+	return st;
+}
+
+/* The whole file; one byte more than allowed is enough to see that it is too large. */
+static enum status read_file(const char *path, struct buf *out, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, ST_IO, "cannot open %s: %s", path, strerrordesc_np(errno));
+	enum status st = buf_reserve(out, YAML_BYTES_MAX + 1);
+	while (!st && out->n <= YAML_BYTES_MAX) {
+		ssize_t n = read(fd, out->p + out->n, YAML_BYTES_MAX + 1 - out->n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			st = err_set(e, ST_IO, "cannot read %s: %s", path, strerrordesc_np(errno));
+		if (n <= 0)
+			break;
+		buf_advance(out, (size_t)n);
+	}
+	(void)close(fd);
+	return st;
+}
+
+enum status config_load(const char *path, struct config **ret, struct err *e)
+{
+	struct buf text;
+	buf_init(&text, 2 * YAML_BYTES_MAX, NULL);
+	enum status st = read_file(path, &text, e);
+	if (!st)
+		st = config_parse(path, buf_view(&text), ret, e);
+	buf_done(&text);
+	return st;
+}
+
+enum status config_default(struct config **ret, struct err *e)
+{
+	enum status st = config_parse("the embedded default", bytes_str(default_text), ret, e);
+	if (st)
+		return st;
+	free((*ret)->file);
+	(*ret)->file = NULL;
+	return ST_OK;
+}
+
+static void free_fields(const struct config_table *table, void *base)
+{
+	for (size_t i = 0; i < table->count; i++)
+		config_value_free(&table->options[i], config_field(&table->options[i], base));
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	free_fields(&config_global_table, c);
+	for (size_t i = 0; i < c->destination_count; i++) {
+		free_fields(&config_destination_table, &c->destinations[i]);
+		free(c->destinations[i].name);
+	}
+	for (size_t i = 0; i < c->route_count; i++) {
+		for (char **p = c->routes[i].to; p && *p; p++)
+			free(*p);
+		free(c->routes[i].to);
+	}
+	free(c->destinations);
+	free(c->routes);
+	free(c->file);
+	free(c);
+}

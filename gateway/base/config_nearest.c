@@ -1,0 +1,53 @@
+/* config_nearest.c - which word was probably meant, by edit distance.
+ *
+ * Levenshtein's distance with one row of memory. Words longer than WORD_MAX are no typing errors.
+ */
+#include "gateway/base/config_values.h"
+
+#include <string.h>
+
+enum { WORD_MAX = 64 };
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[WORD_MAX + 1];
+	size_t n = strlen(b);
+	for (size_t j = 0; j <= n; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			size_t above = row[j];
+			size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+			row[j] = least(replaced, least(above, row[j - 1]) + 1);
+			diagonal = above;
+		}
+	}
+	return row[n];
+}
+
+const char *config_nearest(const char *text, const char *const *candidates, size_t count)
+{
+	size_t n = strlen(text);
+	const char *best = NULL;
+	size_t best_distance = n / 3 + 2;
+	if (n > WORD_MAX)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (strlen(candidates[i]) > WORD_MAX)
+			continue;
+		size_t d = distance(text, candidates[i]);
+		/* As many edits as letters turn any word into any other. */
+		if (d < best_distance && d < n) {
+			best = candidates[i];
+			best_distance = d;
+		}
+	}
+	return best;
+}

@@ -1,0 +1,50 @@
+/* config_reader.h - what the files that read the configuration share. Not for callers of config.h.
+ * Owner: one config_parse. Needs: config_values, config_yaml. */
+#ifndef BASE_CONFIG_READER_H
+#define BASE_CONFIG_READER_H
+
+#include "gateway/base/config_values.h"
+#include "gateway/base/config_yaml.h"
+
+struct config_reader {
+	const char *name; /* of the file */
+	struct arena arena;
+	struct err *e;
+	struct config *config;
+};
+
+/* The node behind each option of a table that the file gives; NULL: not given. */
+struct config_given {
+	const struct yaml_node *nodes[CONFIG_OPTIONS_MAX];
+};
+
+/* "FILE:LINE:COLUMN: ..." of the value, or of its key. Both return ST_INVALID. */
+enum status config_fail_at(const struct config_reader *r, const struct yaml_node *n,
+			   const char *fmt, ...) PRINTF_LIKE(3, 4);
+enum status config_fail_key(const struct config_reader *r, const struct yaml_node *n,
+			    const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* "; did you mean NEAR?", or the candidates where none is near. The text lives in the arena. */
+const char *config_hint(struct config_reader *r, const char *text, const char *const *candidates,
+			size_t count);
+
+/* A scalar's text with the environment put in. what names it in messages. *ret_is_plain: it has the
+ * type that it looks like (no quotes, or from the environment). The text lives in the arena. */
+MUST_USE enum status config_read_text(struct config_reader *r, const struct yaml_node *n,
+				      const char *what, const char **ret, bool *ret_is_plain);
+/* Every key of the map is an option of the table: sets the fields of base. skip: top-level keys
+ * that are not options, NULL-terminated; may be NULL. ret_given may be NULL. */
+MUST_USE enum status config_read_section(struct config_reader *r, const struct yaml_node *map,
+					 const struct config_table *table, void *base,
+					 const char *const *skip, struct config_given *ret_given);
+/* Every field of base to its default. */
+void config_set_defaults(const struct config_table *table, void *base);
+
+MUST_USE enum status config_read_destinations(struct config_reader *r, const struct yaml_node *map);
+/* list NULL: everything goes to every destination. After config_read_destinations. */
+MUST_USE enum status config_read_routes(struct config_reader *r, const struct yaml_node *list);
+
+/* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */
+MUST_USE enum status config_expand(const char *text, struct arena *arena, const char **ret,
+				   struct err *e);
+
+#endif

@@ -1,0 +1,310 @@
+/* http_request.c - what happens between the headers of a request and its response.
+ *
+ * libmicrohttpd calls once with the headers, once for each piece of the body, and once at its end;
+ * a response can be queued only at the first and at the last of these. So a refusal that the
+ * headers allow is decided at once, but mostly sent at the end: the rest of a small body is read
+ * and thrown away, which keeps the connection, and keeps the kernel from resetting it before the
+ * client has read why. Only a large body whose length is known is answered before it comes, and the
+ * connection closed. What is thrown away is bounded by drain_left, and by the read timeout.
+ *
+ * At the end the body is prepared on this thread, the connection suspended, and the call given to
+ * the writer. Suspending comes first: done may run before ingest_commit returns. From there:
+ *
+ *   AT_WORKER -> AT_WRITER  [commit]                the connection is suspended
+ *   AT_WRITER -> AT_WORKER  [on_done]               resumed; the worker answers and frees
+ *   AT_WRITER -> ABANDONED  [http_request_abandon]  resumed to be closed; on_done frees
+ *
+ * A suspended connection is not watched, so a client that goes away is noticed when it is resumed:
+ * libmicrohttpd completes a request only on the worker's thread, and never while it is suspended.
+ */
+#include "gateway/ingest/http_request.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "gateway/base/container.h"
+#include "gateway/base/now.h"
+#include "gateway/base/xalloc.h"
+
+/* A refused body up to this length is read for the sake of the connection. */
+enum { DRAIN_MAX_BYTES = 1 << 20, RETRY_AFTER_S = 1 };
+
+/* The headers that matter, borrowed from libmicrohttpd. */
+struct headers {
+	const char *type;
+	const char *encoding;
+	const char *length;
+	const char *transfer;
+	const char *origin;
+	const char *expect;
+	bool is_repeated; /* one of those that must stand once stands twice */
+};
+
+static const struct {
+	const char *name;
+	size_t slot; /* in struct headers */
+	bool must_be_single;
+} wanted[] = {
+	{ "Content-Type", offsetof(struct headers, type), true },
+	{ "Content-Encoding", offsetof(struct headers, encoding), true },
+	{ "Content-Length", offsetof(struct headers, length), true },
+	{ "Transfer-Encoding", offsetof(struct headers, transfer), true },
+	{ "Origin", offsetof(struct headers, origin), true },
+	{ "Expect", offsetof(struct headers, expect), false },
+};
+
+static enum MHD_Result collect(void *cls, enum MHD_ValueKind kind, const char *key,
+			       const char *value)
+{
+	(void)kind;
+	struct headers *h = cls;
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		if (strcasecmp(key, wanted[i].name) != 0)
+			continue;
+		const char **slot = (const char **)(void *)((char *)h + wanted[i].slot);
+		h->is_repeated = h->is_repeated || (*slot && wanted[i].must_be_single);
+		*slot = value ? value : "";
+		break;
+	}
+	return MHD_YES;
+}
+
+static void refuse(struct http_request *r, enum status st)
+{
+	r->call.status = st;
+	if (status_class(st) == CLASS_RETRY && r->call.retry_after_s == 0)
+		r->call.retry_after_s = RETRY_AFTER_S;
+}
+
+static int signal_of(const char *url)
+{
+	int s = 0;
+	while (s < SIGNAL_COUNT && strcmp(url, signal_http_path((enum signal)s)) != 0)
+		s++;
+	return s;
+}
+
+/* How the body's end is found. Two lengths, or a coding that we do not undo, are how requests are
+ * smuggled past proxies: refused, and the connection closed (RFC 9112, 6.3). */
+static enum status check_framing(struct http_request *r, const struct headers *h,
+				 uint64_t *ret_length)
+{
+	struct err *e = &r->call.err;
+	uint64_t length = 0;
+	enum status st = ST_OK;
+	if (h->is_repeated)
+		st = err_set(e, ST_INVALID, "a header that must stand once is repeated");
+	else if (h->transfer && h->length)
+		st = err_set(e, ST_INVALID,
+			     "Content-Length and Transfer-Encoding exclude each other");
+	else if (h->transfer && !http_is_token(h->transfer, "chunked"))
+		st = err_set(e, ST_INVALID, "the only Transfer-Encoding supported is chunked");
+	else if (h->length && http_parse_length(h->length, &length))
+		st = err_set(e, ST_INVALID, "Content-Length is not a number");
+	r->must_close = st != ST_OK;
+	if (!st)
+		*ret_length = length;
+	return st;
+}
+
+/* Everything that the headers can decide, cheapest first. */
+static enum status check(struct http_request *r, const struct headers *h, const char *url,
+			 const char *method, uint64_t length)
+{
+	struct http_server *server = r->connection->worker->server;
+	struct ingest_call *call = &r->call;
+	struct err *e = &call->err;
+	if (r->signal == SIGNAL_COUNT)
+		return err_set(e, ST_NOT_FOUND,
+			       "there is nothing at %.80s: send to /v1/traces, /v1/metrics or "
+			       "/v1/logs",
+			       url);
+	if (r->is_preflight)
+		return ST_OK;
+	if (strcmp(method, "POST") != 0)
+		return err_set(e, ST_METHOD, "send with POST, not with %.20s", method);
+	if (atomic_load(&server->is_stopping))
+		return err_set(e, ST_STOPPING, "the gateway is shutting down: send it again");
+	if (r->media == HTTP_MEDIA_OTHER)
+		return http_parse_media(h->type, &r->media, e);
+	enum status st = http_parse_encoding(h->encoding, &call->encoding, e);
+	if (st)
+		return st;
+	if (length > call->max_message_bytes)
+		return err_set(e, ST_TOO_LARGE,
+			       "the body is %llu bytes, more than the limit of %zu: send smaller "
+			       "batches",
+			       (unsigned long long)length, call->max_message_bytes);
+	return ingest_admit(server->in, call, (size_t)length);
+}
+
+static void on_done(struct ingest_call *call);
+
+static struct http_request *begin(struct http_connection *c, const char *url, const char *method,
+				  struct headers *ret_headers)
+{
+	struct http_server *server = c->worker->server;
+	struct http_request *r = xcalloc(1, sizeof(*r));
+	(void)MHD_get_connection_values(c->mhd, MHD_HEADER_KIND, collect, ret_headers);
+	ingest_call_init(server->in, &r->call, server->max_message_bytes);
+	r->connection = c;
+	r->mhd = c->mhd;
+	r->signal = signal_of(url);
+	r->call.signal = (enum signal)(r->signal % SIGNAL_COUNT);
+	r->call.transport = "http";
+	r->call.done = on_done;
+	r->origin = ret_headers->origin;
+	r->drain_left = r->call.max_message_bytes;
+	/* Errors speak the request's encoding, so it is looked at first. */
+	if (http_parse_media(ret_headers->type, &r->media, NULL))
+		r->media = HTTP_MEDIA_OTHER;
+	r->call.is_json = r->media == HTTP_MEDIA_JSON;
+	r->is_preflight = strcmp(method, "OPTIONS") == 0 && r->signal != SIGNAL_COUNT &&
+			  cors_is_on(&server->cors);
+	c->request = r;
+	c->worker->active++;
+	return r;
+}
+
+static enum MHD_Result on_body(struct http_request *r, struct bytes piece)
+{
+	if (!r->call.status && !r->is_preflight) {
+		enum status st = buf_append(&r->call.body, piece);
+		if (!st)
+			return MHD_YES;
+		if (st == ST_TOO_LARGE)
+			(void)err_set(&r->call.err, st,
+				      "the body is larger than the limit of %zu bytes: send "
+				      "smaller batches",
+				      r->call.max_message_bytes);
+		buf_done(&r->call.body);
+		refuse(r, st);
+	}
+	if (piece.n > r->drain_left)
+		return MHD_NO;
+	r->drain_left -= piece.n;
+	return MHD_YES;
+}
+
+static void free_request(struct http_request *r)
+{
+	ingest_call_done(&r->call);
+	free(r);
+}
+
+/* On the writer's thread. The connection is alive until it is resumed; behind that, or once the
+ * request is abandoned, nothing but r may be touched, and behind the resume not even r. */
+static void on_done(struct ingest_call *call)
+{
+	struct http_request *r = container_of(call, struct http_request, call);
+	enum http_request_state expected = HTTP_AT_WRITER;
+	if (!atomic_compare_exchange_strong(&r->state, &expected, HTTP_AT_WORKER)) {
+		free_request(r);
+		return;
+	}
+	struct http_worker *w = r->connection->worker;
+	MHD_resume_connection(r->mhd);
+	chan_ring(&w->wake);
+	atomic_fetch_sub(&w->suspended, 1);
+}
+
+static enum MHD_Result commit(struct http_request *r)
+{
+	r->connection->deadline_ns = INT64_MAX;
+	atomic_fetch_add(&r->connection->worker->suspended, 1);
+	atomic_store(&r->state, HTTP_AT_WRITER);
+	MHD_suspend_connection(r->mhd);
+	ingest_commit(&r->call);
+	return MHD_YES;
+}
+
+static enum MHD_Result answer(struct http_request *r)
+{
+	const struct http_server *server = r->connection->worker->server;
+	r->connection->deadline_ns = now_mono_ns() + server->idle_timeout_ns;
+	/* The budget shall have its bytes back before a slow reader has its answer. */
+	ingest_call_done(&r->call);
+	return http_reply_send(r);
+}
+
+/* The body is whole, or the writer is done. */
+static enum MHD_Result on_end(struct http_request *r)
+{
+	bool is_decided = r->call.status || r->is_preflight || r->was_committed;
+	if (!is_decided) {
+		enum status st = ingest_prepare(&r->call);
+		if (st == ST_OK) {
+			r->was_committed = true;
+			return commit(r);
+		}
+		refuse(r, st);
+	}
+	return answer(r);
+}
+
+/* Messages of this file repeat what the client wrote; a google.rpc.Status must be UTF-8. */
+static void clean(struct err *e)
+{
+	for (char *p = e->text; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
+static enum MHD_Result on_headers(struct http_connection *c, const char *url, const char *method,
+				  struct http_request **slot)
+{
+	struct headers h = { 0 };
+	struct http_request *r = *slot = begin(c, url, method, &h);
+	uint64_t length = 0;
+	enum status st = check_framing(r, &h, &length);
+	if (!st)
+		st = check(r, &h, url, method, length);
+	if (!st)
+		return MHD_YES;
+	refuse(r, st);
+	clean(&r->call.err);
+	if (r->must_close || length > DRAIN_MAX_BYTES || h.expect)
+		return answer(r);
+	return MHD_YES;
+}
+
+enum MHD_Result http_request_step(struct http_connection *c, const char *url, const char *method,
+				  size_t *upload_size, const char *upload,
+				  struct http_request **slot)
+{
+	if (!*slot)
+		return on_headers(c, url, method, slot);
+	if (*upload_size == 0)
+		return on_end(*slot);
+	struct bytes piece = bytes_of(upload, *upload_size);
+	*upload_size = 0;
+	return on_body(*slot, piece);
+}
+
+void http_request_completed(struct http_request *r)
+{
+	struct http_connection *c = r->connection;
+	const struct http_server *server = c->worker->server;
+	if (!r->is_answered) {
+		r->call.status = c->is_late ? ST_TIMEOUT : ST_CANCELLED;
+		http_reply_count(r);
+	}
+	c->request = NULL;
+	c->worker->active--;
+	c->deadline_ns = now_mono_ns() + server->idle_timeout_ns + server->read_timeout_ns;
+	free_request(r);
+}
+
+void http_request_abandon(struct http_request *r)
+{
+	struct http_connection *c = r->connection;
+	struct MHD_Connection *mhd = r->mhd;
+	enum http_request_state expected = HTTP_AT_WRITER;
+	if (!atomic_compare_exchange_strong(&r->state, &expected, HTTP_ABANDONED))
+		return;
+	/* From here on r belongs to the writer's thread. */
+	c->request = NULL;
+	c->worker->active--;
+	MHD_resume_connection(mhd);
+	atomic_fetch_sub(&c->worker->suspended, 1);
+}

@@ -1,0 +1,237 @@
+/* ingest.c - what every receiver does with a body: admit, decompress, convert, scan, enrich, sort,
+ * enqueue.
+ *
+ * A call carries all memory of its request, and every byte of it is charged to one budget: what
+ * came from the wire, what it decompressed to, what enriching made of it. So many small requests
+ * and few large ones meet the same bound, and a bomb is refused while it unfolds.
+ *
+ * Each step frees what the step before needed no more, so a plain protobuf request is held once:
+ * its received bytes are what the writer compresses into the queue.
+ *
+ * A success reply comes from put_done only, which the writer calls after the fsync (invariant 1 of
+ * docs/durability.md). A request without records has nothing to lose and is answered at once. */
+#include "gateway/ingest/ingest.h"
+
+#include <stdlib.h>
+
+#include "gateway/base/compression.h"
+#include "gateway/base/container.h"
+#include "gateway/base/metrics.h"
+#include "gateway/base/xalloc.h"
+#include "gateway/telemetry/json.h"
+
+/* Body, its decompressed form and its enriched copy may exist at a time. */
+enum { COPIES_MAX = 3, ARENA_MIN = 4 << 20 };
+enum { TRANSPORT_GRPC, TRANSPORT_HTTP, TRANSPORT_COUNT };
+
+struct ingest {
+	struct writer *writer;
+	const struct attributes *resource;
+	const struct route_table *routes;
+	struct budget in_flight;
+	int retry_after_s;
+	struct series *accepted[SIGNAL_COUNT][TRANSPORT_COUNT];
+	struct series *refused[SIGNAL_COUNT][TRANSPORT_COUNT];
+};
+
+struct ingest *ingest_new(const struct ingest_options *o)
+{
+	static const enum metric accepted[SIGNAL_COUNT] = {
+		[SIGNAL_TRACES] = M_RECEIVER_ACCEPTED_SPANS,
+		[SIGNAL_METRICS] = M_RECEIVER_ACCEPTED_METRIC_POINTS,
+		[SIGNAL_LOGS] = M_RECEIVER_ACCEPTED_LOG_RECORDS,
+	};
+	static const enum metric refused[SIGNAL_COUNT] = {
+		[SIGNAL_TRACES] = M_RECEIVER_REFUSED_SPANS,
+		[SIGNAL_METRICS] = M_RECEIVER_REFUSED_METRIC_POINTS,
+		[SIGNAL_LOGS] = M_RECEIVER_REFUSED_LOG_RECORDS,
+	};
+	static const char *const transports[TRANSPORT_COUNT] = { "grpc", "http" };
+	struct ingest *in = xcalloc(1, sizeof(*in));
+	in->writer = o->writer;
+	in->resource = o->resource;
+	in->routes = o->routes;
+	in->retry_after_s = o->retry_after_s;
+	budget_init(&in->in_flight, o->max_in_flight_bytes);
+	for (int s = 0; s < SIGNAL_COUNT; s++) {
+		for (int t = 0; t < TRANSPORT_COUNT; t++) {
+			in->accepted[s][t] = metric_series(accepted[s], "otlp", transports[t]);
+			in->refused[s][t] = metric_series(refused[s], "otlp", transports[t]);
+		}
+	}
+	return in;
+}
+
+void ingest_free(struct ingest *in)
+{
+	free(in);
+}
+
+size_t ingest_in_flight(struct ingest *in)
+{
+	return budget_used(&in->in_flight);
+}
+
+size_t ingest_max_message_bytes(const struct ingest *in)
+{
+	return in->in_flight.max / COPIES_MAX;
+}
+
+void ingest_call_init(struct ingest *in, struct ingest_call *call, size_t max_message_bytes)
+{
+	size_t most = ingest_max_message_bytes(in);
+	*call = (struct ingest_call){ .in = in };
+	call->max_message_bytes = max_message_bytes < most ? max_message_bytes : most;
+	buf_init(&call->body, call->max_message_bytes, &in->in_flight);
+}
+
+void ingest_call_done(struct ingest_call *call)
+{
+	buf_done(&call->body);
+	buf_done(&call->decoded);
+	buf_done(&call->sorted);
+	arena_done(&call->arena);
+}
+
+static int transport_index(const struct ingest_call *call)
+{
+	return strcmp(call->transport, "grpc") == 0 ? TRANSPORT_GRPC : TRANSPORT_HTTP;
+}
+
+/* The one place that turns a status into what the client is told. */
+static enum status fail(struct ingest_call *call, enum status st)
+{
+	struct ingest *in = call->in;
+	call->status = st;
+	if (status_class(st) == CLASS_RETRY)
+		call->retry_after_s = in->retry_after_s;
+	if (!call->err.text[0]) {
+		if (st == ST_TOO_LARGE)
+			(void)err_set(&call->err, st,
+				      "the message is larger than %zu bytes: send smaller batches",
+				      call->max_message_bytes);
+		else if (status_class(st) == CLASS_RETRY)
+			(void)err_set(&call->err, st,
+				      "%s; nothing was stored, send it again in %d s",
+				      status_text(st), in->retry_after_s);
+	}
+	if (call->scan.all.records)
+		series_add(in->refused[call->signal][transport_index(call)],
+			   call->scan.all.records);
+	return st;
+}
+
+enum status ingest_refuse(struct ingest_call *call, enum status st)
+{
+	return fail(call, st);
+}
+
+enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t bytes)
+{
+	call->in = in;
+	enum status st = writer_state(in->writer);
+	if (!st && bytes > in->in_flight.max - budget_used(&in->in_flight))
+		st = bytes > in->in_flight.max ? ST_TOO_LARGE : ST_BUSY;
+	return st ? fail(call, st) : ST_OK;
+}
+
+/* Decompress into call->decoded and let the compressed bytes go. */
+static enum status decode_body(struct ingest_call *call)
+{
+	if (call->encoding == ENCODING_NONE)
+		return ST_OK;
+	struct buf plain;
+	buf_init(&plain, call->max_message_bytes, &call->in->in_flight);
+	enum status st = decompress(call->encoding, buf_view(&call->body), &plain, &call->err);
+	buf_done(&call->body);
+	if (st)
+		buf_done(&plain);
+	else
+		buf_move(&call->decoded, &plain);
+	return st;
+}
+
+/* JSON text, wherever it is, becomes protobuf in call->decoded. */
+static enum status convert_json(struct ingest_call *call)
+{
+	if (!call->is_json)
+		return ST_OK;
+	struct buf *text = call->encoding == ENCODING_NONE ? &call->body : &call->decoded;
+	struct buf otlp;
+	buf_init(&otlp, call->max_message_bytes, &call->in->in_flight);
+	enum status st = json_to_otlp(call->signal, buf_view(text), &otlp, &call->err);
+	buf_done(text);
+	if (st)
+		buf_done(&otlp);
+	else
+		buf_move(&call->decoded, &otlp);
+	return st;
+}
+
+static void put_done(struct write_job *job, enum status st)
+{
+	struct ingest_call *call = container_of(job, struct ingest_call, put.job);
+	if (st)
+		(void)fail(call, st);
+	else
+		series_add(call->in->accepted[call->signal][transport_index(call)],
+			   call->scan.all.records);
+	call->status = st;
+	call->done(call);
+}
+
+static void fill_put(struct ingest_call *call, const struct sorted *sorted)
+{
+	struct put_job *put = &call->put;
+	*put = (struct put_job){ .job.done = put_done, .signal = call->signal };
+	put->part_count = sorted->count;
+	for (size_t i = 0; i < sorted->count; i++) {
+		const struct sorted_part *from = &sorted->parts[i];
+		put->parts[i] = (struct put_part){
+			.class = from->class,
+			.records = from->summary->records,
+			.first_time_ns = from->summary->first_time_ns,
+			.last_time_ns = from->summary->last_time_ns,
+			.service = from->summary->service,
+			.preview = from->summary->preview,
+			.body = from->body,
+			.destinations = call->in->routes->slots[call->signal][from->class],
+		};
+	}
+}
+
+enum status ingest_prepare(struct ingest_call *call)
+{
+	struct ingest *in = call->in;
+	enum status st = writer_state(in->writer);
+	if (!st)
+		st = decode_body(call);
+	if (!st)
+		st = convert_json(call);
+	if (st)
+		return fail(call, st);
+
+	struct bytes body = buf_view(call->decoded.p ? &call->decoded : &call->body);
+	arena_init(&call->arena, ARENA_MIN + body.n, &in->in_flight);
+	st = scan_request(call->signal, body, in->resource, &call->arena, &call->scan, &call->err);
+	if (st)
+		return fail(call, st);
+
+	/* Attributes add to each resource: a request of very many resources must not grow without
+	 * bound. */
+	buf_init(&call->sorted, call->max_message_bytes + ARENA_MIN, &in->in_flight);
+	struct sorted sorted = { 0 };
+	st = sort_request(&call->scan, in->resource, &call->sorted, &sorted);
+	if (st)
+		return fail(call, st);
+	fill_put(call, &sorted);
+	return ST_OK;
+}
+
+void ingest_commit(struct ingest_call *call)
+{
+	if (call->put.part_count == 0)
+		put_done(&call->put.job, ST_OK);
+	else
+		writer_put(call->in->writer, &call->put);
+}

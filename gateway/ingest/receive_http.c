@@ -1,0 +1,323 @@
+/* receive_http.c - the daemons, threads and connections of the OTLP/HTTP receiver.
+ *
+ * Each worker thread runs a libmicrohttpd daemon of its own in its own loop, and all daemons accept
+ * from one listening socket. libmicrohttpd's thread pool does the same, but gives no turn in which
+ * to look at the clock; and its time-out, which starts anew with every byte, never ends a client
+ * that trickles. So each worker keeps a list of its connections, and cuts those that are past their
+ * deadline, by shutting their socket down: libmicrohttpd then sees them end.
+ *
+ * A worker sleeps on two descriptors: its daemon's epoll set, and a channel that the writer's
+ * thread rings when it has resumed connections (libmicrohttpd 0.9 does not wake a loop that is not
+ * its own). However many it resumes in a row, that is one system call; the pool makes one for each.
+ *
+ * Deadlines: a request has read_timeout from its request line to the end of its body. Between
+ * requests libmicrohttpd's time-out closes a silent connection after idle_timeout; bytes that
+ * trickle into an unfinished request line are cut read_timeout after that. Nobody waits for a
+ * connection whose request is at the writer: it is cut by nothing but the stop.
+ *
+ * Connections are counted here, over all workers, and one too many is closed at once. libmicrohttpd
+ * at its own limit would leave it unanswered in the backlog; its limit is set above ours.
+ *
+ * The stop: the listening socket is shut down, and every worker rung. Each then refuses new
+ * requests and answers what is in flight until the deadline. What the writer still has is
+ * abandoned: stopping a daemon with suspended connections is not allowed. */
+#include "gateway/ingest/receive_http.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gateway/base/log.h"
+#include "gateway/base/net.h"
+#include "gateway/base/now.h"
+#include "gateway/base/xalloc.h"
+#include "gateway/ingest/http_request.h"
+
+enum {
+	WORKERS = 2,
+	CONNECTION_MEMORY_BYTES = 128 * 1024, /* headers, and the largest piece of a body */
+	CONNECTION_SLACK = 64,                /* of libmicrohttpd's limit over ours */
+	TICK_MS = 200,
+	TICKS_PER_TIMEOUT = 8, /* short time-outs are looked at more often */
+	DRAIN_TICK_MS = 10,
+	LOG_INTERVAL_S = 10
+};
+
+struct worker {
+	struct http_worker http; /* first member: callbacks get either */
+	struct receive_http *receiver;
+	struct MHD_Daemon *daemon;
+	int epoll_fd; /* the daemon's */
+	pthread_t thread;
+	bool has_wake;
+	bool has_thread;
+};
+
+struct receive_http {
+	struct http_server server;
+	struct worker workers[WORKERS];
+	int listen_fd;
+	int port;
+	int max_connections;
+	int tick_ms;
+	atomic_int connections;
+	int64_t stop_deadline_ns; /* set before is_stopping */
+};
+
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *addr, socklen_t addr_len)
+{
+	(void)addr;
+	(void)addr_len;
+	static struct log_rate rate;
+	struct receive_http *r = cls;
+	if (atomic_load(&r->connections) < r->max_connections)
+		return MHD_YES;
+	if (log_every(&rate, LOG_INTERVAL_S, NULL))
+		log_warn("receiver.connections", "transport=http limit=%d action=close",
+			 r->max_connections);
+	return MHD_NO;
+}
+
+static void open_connection(struct worker *w, struct MHD_Connection *mhd, void **slot)
+{
+	const struct http_server *server = w->http.server;
+	struct http_connection *c = xcalloc(1, sizeof(*c));
+	c->worker = &w->http;
+	c->mhd = mhd;
+	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	c->deadline_ns = now_mono_ns() + server->idle_timeout_ns + server->read_timeout_ns;
+	c->next = w->http.first;
+	if (c->next)
+		c->next->prev = c;
+	w->http.first = c;
+	atomic_fetch_add(&w->receiver->connections, 1);
+	*slot = c;
+}
+
+static void close_connection(struct worker *w, void **slot)
+{
+	struct http_connection *c = *slot;
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		w->http.first = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	atomic_fetch_sub(&w->receiver->connections, 1);
+	free(c);
+	*slot = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **slot,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		open_connection(cls, mhd, slot);
+	else
+		close_connection(cls, slot);
+}
+
+static struct http_connection *connection_of(struct MHD_Connection *mhd)
+{
+	return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+/* The request line is whole: the request's time runs. What is returned becomes the request slot. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+	(void)uri;
+	const struct worker *w = cls;
+	connection_of(mhd)->deadline_ns = now_mono_ns() + w->http.server->read_timeout_ns;
+	return NULL;
+}
+
+static enum MHD_Result on_step(void *cls, struct MHD_Connection *mhd, const char *url,
+			       const char *method, const char *version, const char *upload,
+			       size_t *upload_size, void **slot)
+{
+	(void)cls;
+	(void)version;
+	struct http_request *r = *slot;
+	enum MHD_Result result =
+		http_request_step(connection_of(mhd), url, method, upload_size, upload, &r);
+	*slot = r;
+	return result;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
+			 enum MHD_RequestTerminationCode code)
+{
+	(void)cls;
+	(void)code;
+	/* Not *slot: an abandoned request is no longer ours. */
+	struct http_connection *c = connection_of(mhd);
+	if (c->request)
+		http_request_completed(c->request);
+	*slot = NULL;
+}
+
+static void cut_late(struct worker *w)
+{
+	int64_t now = now_mono_ns();
+	for (struct http_connection *c = w->http.first; c; c = c->next) {
+		if (now < c->deadline_ns)
+			continue;
+		c->is_late = true;
+		c->deadline_ns = INT64_MAX;
+		(void)shutdown(c->fd, SHUT_RDWR);
+	}
+}
+
+/* Sleep until something happens, at most so long, and let libmicrohttpd work on it. */
+static void turn(struct worker *w, int wait_ms)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	if (MHD_get_timeout(w->daemon, &timeout_ms) == MHD_YES &&
+	    timeout_ms < (MHD_UNSIGNED_LONG_LONG)wait_ms)
+		wait_ms = (int)timeout_ms;
+	struct pollfd fds[] = { { .fd = w->epoll_fd, .events = POLLIN },
+				{ .fd = chan_fd(&w->http.wake), .events = POLLIN } };
+	if (wait_ms > 0)
+		(void)poll(fds, 2, wait_ms);
+	/* Before libmicrohttpd looks for what was resumed: a ring from here on is for the next
+	 * turn. */
+	if (fds[1].revents)
+		CHECK(chan_take_all(&w->http.wake) == NULL);
+	(void)MHD_run_wait(w->daemon, 0);
+	cut_late(w);
+}
+
+static void drain(struct worker *w)
+{
+	int64_t deadline = w->receiver->stop_deadline_ns;
+	(void)MHD_quiesce_daemon(w->daemon);
+	while (w->http.active > 0 && now_mono_ns() < deadline)
+		turn(w, DRAIN_TICK_MS);
+	for (struct http_connection *c = w->http.first; c; c = c->next)
+		if (c->request)
+			http_request_abandon(c->request);
+	/* A done that was faster than the abandoning is between two lines of its own. */
+	while (atomic_load(&w->http.suspended) > 0)
+		(void)sched_yield();
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	while (!atomic_load(&w->http.server->is_stopping))
+		turn(w, w->receiver->tick_ms);
+	drain(w);
+	MHD_stop_daemon(w->daemon);
+	w->daemon = NULL;
+	return NULL;
+}
+
+static unsigned seconds_up(int64_t ns)
+{
+	return (unsigned)((ns + NS_PER_S - 1) / NS_PER_S);
+}
+
+static enum status start_worker(struct receive_http *r, struct worker *w, int index, struct err *e)
+{
+	w->http.server = &r->server;
+	w->receiver = r;
+	if (chan_init(&w->http.wake, CHAN_WAKE_FD))
+		return err_set(e, ST_IO, "cannot make an eventfd: %s", strerror(errno));
+	w->has_wake = true;
+	errno = 0;
+	w->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, r, on_step, w,
+		MHD_OPTION_LISTEN_SOCKET, r->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)r->max_connections + CONNECTION_SLACK, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+		seconds_up(r->server.idle_timeout_ns), MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+		w, MHD_OPTION_NOTIFY_COMPLETED, on_completed, w, MHD_OPTION_URI_LOG_CALLBACK,
+		on_request_line, w, MHD_OPTION_END);
+	if (!w->daemon)
+		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
+			       errno ? strerror(errno) : "libmicrohttpd gives no reason");
+	w->epoll_fd = MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	int rc = pthread_create(&w->thread, NULL, worker_main, w);
+	if (rc)
+		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerror(rc));
+	w->has_thread = true;
+	char name[] = "http-0";
+	name[sizeof(name) - 2] = (char)('0' + index);
+	(void)pthread_setname_np(w->thread, name);
+	return ST_OK;
+}
+
+static int tick_of(int64_t timeout_ns)
+{
+	int64_t ms = timeout_ns / TICKS_PER_TIMEOUT / NS_PER_MS;
+	return ms < 1 ? 1 : ms < TICK_MS ? (int)ms : TICK_MS;
+}
+
+enum status receive_http_start(const struct receive_http_options *o, struct ingest *in,
+			       struct receive_http **ret, struct err *e)
+{
+	struct receive_http *r = xcalloc(1, sizeof(*r));
+	r->server.in = in;
+	r->server.max_message_bytes = o->max_message_bytes;
+	r->server.idle_timeout_ns = o->idle_timeout_ns;
+	r->server.read_timeout_ns = o->read_timeout_ns;
+	r->max_connections = o->max_connections;
+	r->tick_ms = tick_of(o->read_timeout_ns);
+	r->listen_fd = -1;
+	enum status st = cors_init(&r->server.cors, o->cors_allowed_origins,
+				   o->cors_allowed_headers, o->cors_max_age_s);
+	if (st) {
+		(void)err_set(e, st, "the allowed CORS headers are longer than a header line");
+		goto out;
+	}
+	st = net_listen(o->endpoint, &r->listen_fd, &r->port, e);
+	for (int i = 0; !st && i < WORKERS; i++)
+		st = start_worker(r, &r->workers[i], i, e);
+	if (st)
+		goto out;
+	log_info("receiver.listen", "transport=http endpoint=%s port=%d", o->endpoint, r->port);
+	*ret = r;
+	r = NULL;
+out:
+	receive_http_stop(r, 0);
+	return st;
+}
+
+int receive_http_port(const struct receive_http *r)
+{
+	return r->port;
+}
+
+void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
+{
+	if (!r)
+		return;
+	r->stop_deadline_ns = deadline_ns;
+	atomic_store(&r->server.is_stopping, true);
+	/* From here on no connection is taken any more. */
+	if (r->listen_fd >= 0)
+		(void)shutdown(r->listen_fd, SHUT_RDWR);
+	for (int i = 0; i < WORKERS; i++)
+		if (r->workers[i].has_thread)
+			chan_ring(&r->workers[i].http.wake);
+	for (int i = 0; i < WORKERS; i++) {
+		struct worker *w = &r->workers[i];
+		if (w->has_thread)
+			CHECK(pthread_join(w->thread, NULL) == 0);
+		if (w->daemon) {
+			(void)MHD_quiesce_daemon(w->daemon);
+			MHD_stop_daemon(w->daemon);
+		}
+		if (w->has_wake)
+			chan_done(&w->http.wake);
+	}
+	/* Quiesced daemons leave the socket to us. */
+	if (r->listen_fd >= 0)
+		(void)close(r->listen_fd);
+	cors_done(&r->server.cors);
+	free(r);
+}

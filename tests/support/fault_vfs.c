@@ -1,0 +1,450 @@
+/* fault_vfs.c - the shim: each call counts, perhaps fails, goes to the real VFS, and is logged.
+ *
+ * The product runs unchanged: the shim is the process's default VFS, so every sqlite3_open goes
+ * through it. Faults are {operation, error, countdown, lasting}, set by the test while the product
+ * runs. Only the database, its WAL and its rollback journal count; -shm is passed through and never
+ * logged, because a power cut takes it away.
+ *
+ * Writes are logged after they succeeded (a short write with the part that got through), so the log
+ * is the order in which the operating system got them. What of it a power cut would leave is the
+ * business of crash_image.c. A failed sync is logged as such: Linux marks the pages clean and
+ * forgets them, so a later good sync does not make up for it. */
+#include "tests/support/fault_vfs.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/base/xalloc.h"
+
+enum { FILES_MAX = 16, NAME_SIZE = 128 };
+
+struct shim_file {
+	sqlite3_file base;
+	int file; /* of the log; -1: not one of ours */
+	bool is_counted;
+	sqlite3_file *real;
+};
+
+static struct {
+	pthread_mutex_t mutex;
+	sqlite3_vfs vfs;
+	sqlite3_vfs *real;
+	bool is_sync_skipped;
+	/* the plan */
+	bool is_armed;
+	bool is_lasting;
+	bool has_fired;
+	enum fault_op op;
+	enum fault_error error;
+	int countdown;
+	/* the log */
+	bool is_recording;
+	struct vfs_event *events;
+	size_t count;
+	size_t cap;
+	char names[FILES_MAX][NAME_SIZE];
+	int name_count;
+} shim = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static void lock(void)
+{
+	CHECK(pthread_mutex_lock(&shim.mutex) == 0);
+}
+
+static void unlock(void)
+{
+	CHECK(pthread_mutex_unlock(&shim.mutex) == 0);
+}
+
+/* ---- the plan ---- */
+
+void fault_plan(enum fault_op op, enum fault_error error, int nth, bool is_lasting)
+{
+	lock();
+	shim.is_armed = true;
+	shim.is_lasting = is_lasting;
+	shim.has_fired = false;
+	shim.op = op;
+	shim.error = error;
+	shim.countdown = nth;
+	unlock();
+}
+
+bool fault_off(void)
+{
+	lock();
+	bool has_fired = shim.has_fired;
+	shim.is_armed = false;
+	unlock();
+	return has_fired;
+}
+
+bool fault_has_fired(void)
+{
+	lock();
+	bool has_fired = shim.has_fired;
+	unlock();
+	return has_fired;
+}
+
+/* Does this operation fail? */
+static bool is_hit(const struct shim_file *f, enum fault_op op, enum fault_error *ret_error)
+{
+	if (!f->is_counted)
+		return false;
+	lock();
+	bool hit = false;
+	if (shim.is_armed && shim.op == op) {
+		if (shim.countdown > 0)
+			shim.countdown--;
+		hit = shim.countdown == 0 && (shim.is_lasting || !shim.has_fired);
+		shim.has_fired = shim.has_fired || hit;
+	}
+	*ret_error = shim.error;
+	unlock();
+	return hit;
+}
+
+/* ---- the log ---- */
+
+static void forget_events(void)
+{
+	for (size_t i = 0; i < shim.count; i++)
+		free(shim.events[i].data);
+	free(shim.events);
+	shim.events = NULL;
+	shim.count = 0;
+	shim.cap = 0;
+	shim.name_count = 0;
+}
+
+void vfs_log_start(void)
+{
+	lock();
+	forget_events();
+	shim.is_recording = true;
+	unlock();
+}
+
+void vfs_log_stop(void)
+{
+	lock();
+	shim.is_recording = false;
+	unlock();
+}
+
+void vfs_log_clear(void)
+{
+	lock();
+	shim.is_recording = false;
+	forget_events();
+	unlock();
+}
+
+static void append(struct vfs_event event, const void *data)
+{
+	lock();
+	if (shim.is_recording && (event.kind == VFS_MARK || event.file >= 0)) {
+		if (shim.count == shim.cap) {
+			shim.cap = shim.cap ? shim.cap * 2 : 256;
+			shim.events = realloc(shim.events, shim.cap * sizeof(*shim.events));
+			CHECK(shim.events);
+		}
+		if (data) {
+			event.data = xcalloc(1, event.n);
+			memcpy(event.data, data, event.n);
+		}
+		shim.events[shim.count++] = event;
+	}
+	unlock();
+}
+
+void vfs_log_mark(int mark, int64_t id)
+{
+	append((struct vfs_event){ .kind = VFS_MARK, .mark = mark, .id = id }, NULL);
+}
+
+size_t vfs_log_count(void)
+{
+	return shim.count;
+}
+
+const struct vfs_event *vfs_log_event(size_t i)
+{
+	return &shim.events[i];
+}
+
+int vfs_log_file_count(void)
+{
+	return shim.name_count;
+}
+
+const char *vfs_log_name(int file)
+{
+	return shim.names[file];
+}
+
+/* The file's index by its name, -1 while nothing is recorded. */
+static int file_index(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	lock();
+	int found = -1;
+	if (shim.is_recording) {
+		for (int i = 0; i < shim.name_count; i++)
+			if (strcmp(shim.names[i], name) == 0)
+				found = i;
+		if (found < 0) {
+			CHECK(shim.name_count < FILES_MAX && strlen(name) < NAME_SIZE);
+			found = shim.name_count++;
+			memcpy(shim.names[found], name, strlen(name) + 1);
+		}
+	}
+	unlock();
+	return found;
+}
+
+/* ---- files ---- */
+
+static struct shim_file *shim_of(sqlite3_file *f)
+{
+	return (struct shim_file *)(void *)f;
+}
+
+static int file_close(sqlite3_file *f)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods ? real->pMethods->xClose(real) : SQLITE_OK;
+}
+
+static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
+{
+	enum fault_error error;
+	if (is_hit(shim_of(f), FAULT_READ, &error))
+		return SQLITE_IOERR_READ;
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xRead(real, p, n, offset);
+}
+
+static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offset)
+{
+	struct shim_file *s = shim_of(f);
+	enum fault_error error;
+	bool hit = is_hit(s, FAULT_WRITE, &error);
+	if (hit && error == FAULT_EIO)
+		return SQLITE_IOERR_WRITE;
+	if (hit && error == FAULT_ENOSPC)
+		return SQLITE_FULL;
+	int part = hit ? n / 2 : n;
+	int rc = part ? s->real->pMethods->xWrite(s->real, p, part, offset) : SQLITE_OK;
+	if (rc == SQLITE_OK && part)
+		append((struct vfs_event){ .kind = VFS_WRITE,
+					   .file = s->file,
+					   .offset = offset,
+					   .n = (size_t)part },
+		       p);
+	return hit ? SQLITE_FULL : rc;
+}
+
+static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+	struct shim_file *s = shim_of(f);
+	enum fault_error error;
+	if (is_hit(s, FAULT_TRUNCATE, &error))
+		return SQLITE_IOERR_TRUNCATE;
+	int rc = s->real->pMethods->xTruncate(s->real, size);
+	if (rc == SQLITE_OK)
+		append((struct vfs_event){ .kind = VFS_TRUNCATE, .file = s->file, .offset = size },
+		       NULL);
+	return rc;
+}
+
+static int file_sync(sqlite3_file *f, int flags)
+{
+	struct shim_file *s = shim_of(f);
+	enum fault_error error;
+	if (is_hit(s, FAULT_SYNC, &error)) {
+		append((struct vfs_event){ .kind = VFS_SYNC_FAILED, .file = s->file }, NULL);
+		return error == FAULT_ENOSPC ? SQLITE_FULL : SQLITE_IOERR_FSYNC;
+	}
+	int rc = shim.is_sync_skipped ? SQLITE_OK : s->real->pMethods->xSync(s->real, flags);
+	if (rc == SQLITE_OK)
+		append((struct vfs_event){ .kind = VFS_SYNC, .file = s->file }, NULL);
+	return rc;
+}
+
+static int file_size(sqlite3_file *f, sqlite3_int64 *size)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xFileSize(real, size);
+}
+
+static int file_lock(sqlite3_file *f, int level)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xLock(real, level);
+}
+
+static int file_unlock(sqlite3_file *f, int level)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xUnlock(real, level);
+}
+
+static int file_check_reserved(sqlite3_file *f, int *ret)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xCheckReservedLock(real, ret);
+}
+
+static int file_control(sqlite3_file *f, int op, void *arg)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xFileControl(real, op, arg);
+}
+
+static int file_sector_size(sqlite3_file *f)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xSectorSize(real);
+}
+
+static int file_characteristics(sqlite3_file *f)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xDeviceCharacteristics(real);
+}
+
+static int file_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **ret)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xShmMap(real, page, size, extend, ret);
+}
+
+static int file_shm_lock(sqlite3_file *f, int offset, int n, int flags)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xShmLock(real, offset, n, flags);
+}
+
+static void file_shm_barrier(sqlite3_file *f)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	real->pMethods->xShmBarrier(real);
+}
+
+static int file_shm_unmap(sqlite3_file *f, int is_delete)
+{
+	sqlite3_file *real = shim_of(f)->real;
+	return real->pMethods->xShmUnmap(real, is_delete);
+}
+
+/* Version 2: without xFetch, so that SQLite never maps the file and every read is seen. */
+static const sqlite3_io_methods methods = {
+	.iVersion = 2,
+	.xClose = file_close,
+	.xRead = file_read,
+	.xWrite = file_write,
+	.xTruncate = file_truncate,
+	.xSync = file_sync,
+	.xFileSize = file_size,
+	.xLock = file_lock,
+	.xUnlock = file_unlock,
+	.xCheckReservedLock = file_check_reserved,
+	.xFileControl = file_control,
+	.xSectorSize = file_sector_size,
+	.xDeviceCharacteristics = file_characteristics,
+	.xShmMap = file_shm_map,
+	.xShmLock = file_shm_lock,
+	.xShmBarrier = file_shm_barrier,
+	.xShmUnmap = file_shm_unmap,
+};
+
+/* ---- the VFS ---- */
+
+/* Where the real file lies behind ours. */
+static size_t real_offset(void)
+{
+	return (sizeof(struct shim_file) + 15) & ~(size_t)15;
+}
+
+static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out_flags)
+{
+	(void)vfs;
+	enum { COUNTED = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL };
+	struct shim_file *s = shim_of(f);
+	memset(s, 0, sizeof(*s));
+	s->real = (sqlite3_file *)(void *)((char *)f + real_offset());
+	s->is_counted = name && (flags & COUNTED);
+	s->file = -1;
+	enum fault_error error;
+	if (is_hit(s, FAULT_OPEN, &error))
+		return SQLITE_CANTOPEN;
+	bool is_writer = s->is_counted && (flags & SQLITE_OPEN_READWRITE);
+	int exists = 1;
+	if (is_writer)
+		(void)shim.real->xAccess(shim.real, name, SQLITE_ACCESS_EXISTS, &exists);
+	int rc = shim.real->xOpen(shim.real, name, s->real, flags, out_flags);
+	if (s->real->pMethods)
+		s->base.pMethods = &methods;
+	if (rc == SQLITE_OK && is_writer) {
+		s->file = file_index(name);
+		if (!exists)
+			append((struct vfs_event){ .kind = VFS_CREATE, .file = s->file }, NULL);
+	}
+	return rc;
+}
+
+static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
+{
+	(void)vfs;
+	const struct shim_file counted = { .is_counted = true };
+	enum fault_error error;
+	if (is_hit(&counted, FAULT_DELETE, &error))
+		return SQLITE_IOERR_DELETE;
+	int rc = shim.real->xDelete(shim.real, name, sync_dir);
+	if (rc == SQLITE_OK)
+		append((struct vfs_event){ .kind = VFS_DELETE,
+					   .file = file_index(name),
+					   .n = (size_t)sync_dir },
+		       NULL);
+	return rc;
+}
+
+static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret)
+{
+	(void)vfs;
+	return shim.real->xAccess(shim.real, name, flags, ret);
+}
+
+static int vfs_full_pathname(sqlite3_vfs *vfs, const char *name, int n, char *ret)
+{
+	(void)vfs;
+	return shim.real->xFullPathname(shim.real, name, n, ret);
+}
+
+void fault_vfs_install(void)
+{
+	if (shim.real)
+		return;
+	CHECK(sqlite3_initialize() == SQLITE_OK);
+	shim.real = sqlite3_vfs_find(NULL);
+	/* Time, randomness and errors are the real one's; xDlOpen and its kin too. */
+	shim.vfs = *shim.real;
+	shim.vfs.pNext = NULL;
+	shim.vfs.zName = "fault";
+	shim.vfs.szOsFile = (int)real_offset() + shim.real->szOsFile;
+	shim.vfs.xOpen = vfs_open;
+	shim.vfs.xDelete = vfs_delete;
+	shim.vfs.xAccess = vfs_access;
+	shim.vfs.xFullPathname = vfs_full_pathname;
+	CHECK(sqlite3_vfs_register(&shim.vfs, 1) == SQLITE_OK);
+}
+
+void fault_vfs_skip_sync(bool is_skipped)
+{
+	shim.is_sync_skipped = is_skipped;
+}

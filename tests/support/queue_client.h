@@ -1,0 +1,57 @@
+/* queue_client.h - what tests of the queue do: put requests that can be told apart, settle them,
+ * and look into the file with a connection of their own. Owner: one test thread. Needs: storage,
+ * sqlite3. */
+#ifndef TESTS_SUPPORT_QUEUE_CLIENT_H
+#define TESTS_SUPPORT_QUEUE_CLIENT_H
+
+#include "storage/writer.h"
+
+enum { CLIENT_PUTS_MAX = 16, CLIENT_IDS_MAX = 4096, CLIENT_PATH_SIZE = 1024 };
+
+/* One request. Its body names its id, so that it is found again in whatever batch it was merged. */
+struct client_request {
+	int64_t id; /* 1 to CLIENT_IDS_MAX - 1 */
+	enum signal signal;
+	enum record_class class;
+	uint32_t records;
+	size_t size; /* bytes of the body; random ones, which do not compress */
+	uint64_t destinations;
+};
+
+/* Called on the writer thread when a request is done; may be NULL. */
+typedef void (*client_done_fn)(int64_t id, enum status st);
+
+/* Give all to the writer at once (at most CLIENT_PUTS_MAX), wait until each is done. */
+void client_put(struct writer *w, const struct client_request *requests, size_t count,
+		enum status *ret, client_done_fn done);
+/* Settle batches of one destination alike, and wait. */
+enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
+			  size_t count, enum settle_outcome outcome, uint32_t rejected_records);
+
+/* An empty directory of its own below $TMPDIR or /dev/shm. */
+void client_make_dir(char *ret, size_t size, const char *what);
+void client_remove_dir(const char *dir);
+/* How many files in dir contain part in their name. */
+int client_count_files(const char *dir, const char *part);
+
+/* What the file holds, as seen by the stock library. */
+struct facts {
+	bool is_sound;      /* integrity_check says ok */
+	char problem[256];  /* else what it says */
+	int64_t imbalance;  /* sum of abs(difference) of the balance view */
+	int64_t crc_errors; /* payloads that do not match their crc, or do not decompress */
+	int64_t batches;
+	int64_t max_batch_id;
+	/* How often request id stands in a batch that is owed to the destination of row id d. */
+	uint8_t ready[CLIENT_IDS_MAX];
+	uint8_t dead[CLIENT_IDS_MAX];
+};
+
+/* destination_id 0: any. False: the file cannot be read (problem says why). */
+bool facts_read(const char *path, int64_t destination_id, struct facts *ret);
+/* The one integer of a query, -1 where it fails. */
+int64_t facts_int(const char *path, const char *sql);
+/* Whether the body of the batch names the request. */
+bool facts_batch_of(const char *path, int64_t request_id, int64_t *ret_batch_id);
+
+#endif
