@@ -18,22 +18,28 @@ static int64_t number_of(json_t *o, const char *key)
 	return json_integer_value(json_object_get(o, key));
 }
 
-/* "central:ready logs:dead" */
+/* "ready:central,logs dead:archive": the state first, so that a narrow column still shows it. */
 static void add_deliveries(struct table *t, json_t *deliveries)
 {
 	char text[TABLE_CELL_MAX] = "";
 	size_t n = 0;
-	size_t i;
-	json_t *d;
-	json_array_foreach(deliveries, i, d)
-	{
-		const char *name = text_of(d, "destination");
-		const char *state = text_of(d, "state");
-		int wrote = snprintf(text + n, sizeof(text) - n, "%s%s:%s", i ? " " : "",
-				     name ? name : "?", state ? state : "?");
-		n += (size_t)wrote;
-		if (n >= sizeof(text))
-			break;
+	for (int s = 0; s < DELIVERY_GONE; s++) {
+		const char *wanted = delivery_state_text((enum delivery_state)s);
+		const char *before = wanted;
+		size_t i;
+		json_t *d;
+		json_array_foreach(deliveries, i, d)
+		{
+			const char *name = text_of(d, "destination");
+			const char *state = text_of(d, "state");
+			if (!state || strcmp(state, wanted) != 0 || n >= sizeof(text))
+				continue;
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%s%s",
+					      n && before == wanted ? " " : "",
+					      before == wanted ? wanted : "",
+					      before == wanted ? ":" : ",", name ? name : "?");
+			before = NULL;
+		}
 	}
 	table_add(t, text);
 }

@@ -43,8 +43,7 @@ static void print_fields(json_t *b)
 
 static void print_deliveries(json_t *deliveries)
 {
-	struct table *t =
-		table_new("DESTINATION|STATE|>RECORDS|>ATTEMPTS|>STATUS|LAST ATTEMPT|ERROR", 6);
+	struct table *t = table_new("DESTINATION|STATE|>RECORDS|>ATTEMPTS|>STATUS|LAST ATTEMPT", 0);
 	size_t i;
 	json_t *d;
 	json_array_foreach(deliveries, i, d)
@@ -58,10 +57,21 @@ static void print_deliveries(json_t *deliveries)
 		else
 			table_add(t, NULL);
 		table_add(t, text_of(d, "last_attempt_at"));
-		table_add(t, text_of(d, "last_error"));
 	}
 	table_print(t, stdout);
 	table_free(t);
+	/* Whole, as they are what one looks for here. */
+	json_array_foreach(deliveries, i, d)
+	{
+		char name[64];
+		char error[600];
+		const char *destination = text_of(d, "destination");
+		if (text_of(d, "last_error"))
+			(void)printf(
+				"\n%s: %s\n",
+				table_clean(name, sizeof(name), destination ? destination : "?"),
+				table_clean(error, sizeof(error), text_of(d, "last_error")));
+	}
 }
 
 /* jansson escapes C0; DEL and C1 could still reach the terminal. */

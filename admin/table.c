@@ -9,6 +9,8 @@
 
 #include "gateway/base/xalloc.h"
 
+enum { WIDTH_MIN = 8 };
+
 struct table {
 	int columns;
 	int flexible;
@@ -121,9 +123,15 @@ static void measure(const struct table *t, int *widths)
 	}
 	for (int c = 0; c < t->columns; c++)
 		total += widths[c] + (c ? 2 : 0);
-	int room = widths[t->flexible] - (total - TABLE_WIDTH);
-	if (total > TABLE_WIDTH)
-		widths[t->flexible] = room > 8 ? room : 8;
+	/* The flexible column gives way first, then whichever is widest. */
+	for (; total > TABLE_WIDTH; total--) {
+		int widest = t->flexible;
+		for (int c = 0; c < t->columns && widths[t->flexible] <= WIDTH_MIN; c++)
+			widest = widths[c] > widths[widest] ? c : widest;
+		if (widths[widest] <= WIDTH_MIN)
+			break;
+		widths[widest]--;
+	}
 }
 
 void table_print(const struct table *t, FILE *out)
