@@ -276,7 +276,7 @@ static unsigned seconds_up(int64_t ns)
 	return (unsigned)((ns + NS_PER_S - 1) / NS_PER_S);
 }
 
-static enum status start_worker(struct receive_http *r, struct worker *w, int index, struct err *e)
+static enum status init_worker(struct receive_http *r, struct worker *w, struct err *e)
 {
 	w->http.server = &r->server;
 	w->receiver = r;
@@ -296,6 +296,11 @@ static enum status start_worker(struct receive_http *r, struct worker *w, int in
 		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
 			       errno ? strerrordesc_np(errno) : "libmicrohttpd gives no reason");
 	w->epoll_fd = MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	return ST_OK;
+}
+
+static enum status start_worker(struct worker *w, int index, struct err *e)
+{
 	int rc = pthread_create(&w->thread, NULL, worker_main, w);
 	if (rc)
 		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerrordesc_np(rc));
@@ -330,8 +335,11 @@ enum status receive_http_start(const struct receive_http_options *o, struct inge
 		goto out;
 	}
 	st = net_listen(o->endpoint, &r->listen_fd, &r->port, e);
+	/* All are whole before the first runs: workers ring each other. */
 	for (int i = 0; !st && i < WORKERS; i++)
-		st = start_worker(r, &r->workers[i], i, e);
+		st = init_worker(r, &r->workers[i], e);
+	for (int i = 0; !st && i < WORKERS; i++)
+		st = start_worker(&r->workers[i], i, e);
 	if (st)
 		goto out;
 	log_info("receiver.listen", "transport=http endpoint=%s port=%d", o->endpoint, r->port);
@@ -359,10 +367,11 @@ void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
 	for (int i = 0; i < WORKERS; i++)
 		if (r->workers[i].has_thread)
 			chan_ring(&r->workers[i].http.wake);
+	for (int i = 0; i < WORKERS; i++)
+		if (r->workers[i].has_thread)
+			CHECK(pthread_join(r->workers[i].thread, NULL) == 0);
 	for (int i = 0; i < WORKERS; i++) {
 		struct worker *w = &r->workers[i];
-		if (w->has_thread)
-			CHECK(pthread_join(w->thread, NULL) == 0);
 		if (w->daemon)
 			MHD_stop_daemon(w->daemon);
 		if (w->has_wake)
