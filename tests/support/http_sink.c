@@ -63,7 +63,7 @@ static struct sink_answer next_answer(struct http_sink *s, const struct sink_req
 	if (s->judge && s->judge(s->judge_ctx, r, &a))
 		return a;
 	if (s->script_next == s->script_count)
-		return a;
+		return (struct sink_answer){ .act = SINK_ANSWER };
 	a = s->script[s->script_next].answer;
 	if (--s->script[s->script_next].times == 0)
 		s->script_next++;
