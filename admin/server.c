@@ -134,14 +134,25 @@ static void add_headers(struct MHD_Response *r, enum status st, const char *cont
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 }
 
+static void release_body(void *ctx)
+{
+	struct buf *body = ctx;
+	buf_done(body);
+	free(body);
+}
+
+/* Takes body's memory: it is sent from where it stands, and charged to the budget until it is. */
 static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const char *content_type,
 			     struct buf *body)
 {
-	/* libmicrohttpd copies: the text belongs to a buf and the budget, not to malloc's free. */
-	struct MHD_Response *r =
-		MHD_create_response_from_buffer(body->n, body->p, MHD_RESPMEM_MUST_COPY);
-	if (!r)
+	struct buf *kept = xcalloc(1, sizeof(*kept));
+	buf_move(kept, body);
+	struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback_cls(
+		kept->n, kept->p, release_body, kept);
+	if (!r) {
+		release_body(kept);
 		return MHD_NO;
+	}
 	add_headers(r, st, content_type);
 	enum MHD_Result queued = MHD_queue_response(con, (unsigned)status_http(st), r);
 	MHD_destroy_response(r);
@@ -186,7 +197,6 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 			buf_clear(&c.out);
 	}
 	enum MHD_Result queued = reply(con, st, type, &c.out);
-	buf_done(&c.out);
 	parameters_done(&c.parameters);
 	return queued;
 }

@@ -24,13 +24,15 @@ struct destination_reading {
 	struct config_given given;
 };
 
+/* key is one of config.def. */
 static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
 {
-	for (size_t i = 0; i < config_destination_table.count; i++)
-		if (strcmp(config_destination_table.options[i].key, key) == 0)
-			return dr->given.nodes[i];
-	CHECK(!"key of config.def");
-	return NULL;
+	const struct config_option *o = config_destination_table.options;
+	while (strcmp(o->key, key) != 0) {
+		o++;
+		CHECK(o < config_destination_table.options + config_destination_table.count);
+	}
+	return dr->given.nodes[o - config_destination_table.options];
 }
 
 static enum status check_name(const struct config_reader *r, const struct yaml_node *n)

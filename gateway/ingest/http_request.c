@@ -204,6 +204,7 @@ static void on_done(struct ingest_call *call)
 	}
 	struct http_worker *w = r->connection->worker;
 	MHD_resume_connection(r->mhd);
+	chan_ring(&w->wake);
 	atomic_fetch_sub(&w->suspended, 1);
 }
 

@@ -1,11 +1,14 @@
 /* receive_http.c - the daemons, threads and connections of the OTLP/HTTP receiver.
  *
- * Each worker thread runs a libmicrohttpd daemon of its own in its own loop (MHD_run_wait on
- * epoll), and all daemons accept from one listening socket. libmicrohttpd's thread pool does the
- * same, but gives no turn in which to look at the clock; and its time-out, which starts anew with
- * every byte, never ends a client that trickles. So each worker keeps a list of its connections,
- * and cuts those that are past their deadline, by shutting their socket down: libmicrohttpd then
- * sees them end.
+ * Each worker thread runs a libmicrohttpd daemon of its own in its own loop, and all daemons accept
+ * from one listening socket. libmicrohttpd's thread pool does the same, but gives no turn in which
+ * to look at the clock; and its time-out, which starts anew with every byte, never ends a client
+ * that trickles. So each worker keeps a list of its connections, and cuts those that are past their
+ * deadline, by shutting their socket down: libmicrohttpd then sees them end.
+ *
+ * A worker sleeps on two descriptors: its daemon's epoll set, and a channel that the writer's
+ * thread rings when it has resumed connections (libmicrohttpd 0.9 does not wake a loop that is not
+ * its own). However many it resumes in a row, that is one system call; the pool makes one for each.
  *
  * Deadlines: a request has read_timeout from its request line to the end of its body. Between
  * requests libmicrohttpd's time-out closes a silent connection after idle_timeout; bytes that
@@ -15,12 +18,13 @@
  * Connections are counted here, over all workers, and one too many is closed at once. libmicrohttpd
  * at its own limit would leave it unanswered in the backlog; its limit is set above ours.
  *
- * The stop: the listening socket is shut down, which also wakes every worker. Each then refuses new
+ * The stop: the listening socket is shut down, and every worker rung. Each then refuses new
  * requests and answers what is in flight until the deadline. What the writer still has is
  * abandoned: stopping a daemon with suspended connections is not allowed. */
 #include "gateway/ingest/receive_http.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -47,7 +51,9 @@ struct worker {
 	struct http_worker http; /* first member: callbacks get either */
 	struct receive_http *receiver;
 	struct MHD_Daemon *daemon;
+	int epoll_fd; /* the daemon's */
 	pthread_t thread;
+	bool has_wake;
 	bool has_thread;
 };
 
@@ -166,14 +172,31 @@ static void cut_late(struct worker *w)
 	}
 }
 
+/* Sleep until something happens, at most so long, and let libmicrohttpd work on it. */
+static void turn(struct worker *w, int wait_ms)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	if (MHD_get_timeout(w->daemon, &timeout_ms) == MHD_YES &&
+	    timeout_ms < (MHD_UNSIGNED_LONG_LONG)wait_ms)
+		wait_ms = (int)timeout_ms;
+	struct pollfd fds[] = { { .fd = w->epoll_fd, .events = POLLIN },
+				{ .fd = chan_fd(&w->http.wake), .events = POLLIN } };
+	if (wait_ms > 0)
+		(void)poll(fds, 2, wait_ms);
+	/* Before libmicrohttpd looks for what was resumed: a ring from here on is for the next
+	 * turn. */
+	if (fds[1].revents)
+		CHECK(chan_take_all(&w->http.wake) == NULL);
+	(void)MHD_run_wait(w->daemon, 0);
+	cut_late(w);
+}
+
 static void drain(struct worker *w)
 {
 	int64_t deadline = w->receiver->stop_deadline_ns;
 	(void)MHD_quiesce_daemon(w->daemon);
-	while (w->http.active > 0 && now_mono_ns() < deadline) {
-		(void)MHD_run_wait(w->daemon, DRAIN_TICK_MS);
-		cut_late(w);
-	}
+	while (w->http.active > 0 && now_mono_ns() < deadline)
+		turn(w, DRAIN_TICK_MS);
 	for (struct http_connection *c = w->http.first; c; c = c->next)
 		if (c->request)
 			http_request_abandon(c->request);
@@ -185,10 +208,8 @@ static void drain(struct worker *w)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	while (!atomic_load(&w->http.server->is_stopping)) {
-		(void)MHD_run_wait(w->daemon, w->receiver->tick_ms);
-		cut_late(w);
-	}
+	while (!atomic_load(&w->http.server->is_stopping))
+		turn(w, w->receiver->tick_ms);
 	drain(w);
 	MHD_stop_daemon(w->daemon);
 	w->daemon = NULL;
@@ -204,6 +225,9 @@ static enum status start_worker(struct receive_http *r, struct worker *w, int in
 {
 	w->http.server = &r->server;
 	w->receiver = r;
+	if (chan_init(&w->http.wake, CHAN_WAKE_FD))
+		return err_set(e, ST_IO, "cannot make an eventfd: %s", strerror(errno));
+	w->has_wake = true;
 	errno = 0;
 	w->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, r, on_step, w,
@@ -216,6 +240,7 @@ static enum status start_worker(struct receive_http *r, struct worker *w, int in
 	if (!w->daemon)
 		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
 			       errno ? strerror(errno) : "libmicrohttpd gives no reason");
+	w->epoll_fd = MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 	int rc = pthread_create(&w->thread, NULL, worker_main, w);
 	if (rc)
 		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerror(rc));
@@ -273,9 +298,12 @@ void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
 		return;
 	r->stop_deadline_ns = deadline_ns;
 	atomic_store(&r->server.is_stopping, true);
-	/* No connection is taken any more, and every worker wakes up. */
+	/* From here on no connection is taken any more. */
 	if (r->listen_fd >= 0)
 		(void)shutdown(r->listen_fd, SHUT_RDWR);
+	for (int i = 0; i < WORKERS; i++)
+		if (r->workers[i].has_thread)
+			chan_ring(&r->workers[i].http.wake);
 	for (int i = 0; i < WORKERS; i++) {
 		struct worker *w = &r->workers[i];
 		if (w->has_thread)
@@ -284,6 +312,8 @@ void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
 			(void)MHD_quiesce_daemon(w->daemon);
 			MHD_stop_daemon(w->daemon);
 		}
+		if (w->has_wake)
+			chan_done(&w->http.wake);
 	}
 	/* Quiesced daemons leave the socket to us. */
 	if (r->listen_fd >= 0)

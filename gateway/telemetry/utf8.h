@@ -9,6 +9,32 @@
  * overlong forms, at most U+10FFFF): s.n where all are. */
 size_t utf8_valid_prefix(struct bytes s);
 
+/* No byte of s has its top bit set. The last load overlaps the one before, so that there is no
+ * loop over single bytes. */
+static inline bool utf8_is_ascii(struct bytes s)
+{
+	uint64_t eight = 0;
+	uint64_t any = 0;
+	if (s.n >= sizeof(eight)) {
+		for (size_t i = 0; i + sizeof(eight) <= s.n; i += sizeof(eight)) {
+			memcpy(&eight, s.p + i, sizeof(eight));
+			any |= eight;
+		}
+		memcpy(&eight, s.p + s.n - sizeof(eight), sizeof(eight));
+		return !((any | eight) & UINT64_C(0x8080808080808080));
+	}
+	if (s.n >= 4) {
+		uint32_t head;
+		uint32_t tail;
+		memcpy(&head, s.p, sizeof(head));
+		memcpy(&tail, s.p + s.n - sizeof(tail), sizeof(tail));
+		return !((head | tail) & UINT32_C(0x80808080));
+	}
+	for (size_t i = 0; i < s.n; i++)
+		any |= s.p[i];
+	return any < 0x80;
+}
+
 static inline bool utf8_is_valid(struct bytes s)
 {
 	return utf8_valid_prefix(s) == s.n;

@@ -105,7 +105,7 @@ static bool read_value(struct wire_reader *r, struct wire_field *f, const uint8_
 	}
 }
 
-bool wire_next(struct wire_reader *r, struct wire_field *ret)
+bool wire_next_any(struct wire_reader *r, struct wire_field *ret)
 {
 	if (r->fault || r->p == r->end)
 		return false;

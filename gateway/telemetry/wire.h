@@ -31,9 +31,9 @@ struct wire_reader {
 
 struct wire_field {
 	uint32_t number;
-	uint32_t type;      /* WIRE_* */
-	uint64_t value;     /* of WIRE_VARINT, WIRE_FIXED64, WIRE_FIXED32 */
-	struct bytes bytes; /* of WIRE_LEN; borrowed */
+	uint32_t type;  /* WIRE_* */
+	uint64_t value; /* of WIRE_VARINT, WIRE_FIXED64, WIRE_FIXED32; of others without meaning */
+	struct bytes bytes; /* of WIRE_LEN, otherwise without meaning; borrowed */
 	struct bytes whole; /* with the tag, as it stands in the message; borrowed */
 };
 
@@ -44,8 +44,31 @@ static inline struct wire_reader wire_reader_of(struct bytes message)
 				     .end = message.n ? message.p + message.n : message.p };
 }
 
-/* The next field. False at the end of the message, and where it is damaged (r->fault). */
-bool wire_next(struct wire_reader *r, struct wire_field *ret);
+/* wire_next without its short cut. */
+bool wire_next_any(struct wire_reader *r, struct wire_field *ret);
+
+/* The next field. False at the end of the message, and where it is damaged (r->fault). Most fields
+ * have a tag and a length, or a tag and a number, of one byte each. */
+static inline bool wire_next(struct wire_reader *r, struct wire_field *ret)
+{
+	const uint8_t *p = r->p;
+	if (r->end - p < 2 || p[0] < 8 || p[0] >= 0x80 || p[1] >= 0x80 || r->fault)
+		return wire_next_any(r, ret);
+	size_t n = 2;
+	if ((p[0] & 7) == WIRE_LEN && p[1] <= r->end - p - 2)
+		n += p[1];
+	else if ((p[0] & 7) != WIRE_VARINT)
+		return wire_next_any(r, ret);
+	ret->number = p[0] >> 3;
+	ret->type = p[0] & 7;
+	ret->value = p[1];
+	ret->bytes.p = p + 2;
+	ret->bytes.n = n - 2;
+	ret->whole.p = p;
+	ret->whole.n = n;
+	r->p = p + n;
+	return true;
+}
 
 /* What a number occupies as a varint: 1 to 10. */
 static inline size_t wire_varint_size(uint64_t v)

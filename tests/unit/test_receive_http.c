@@ -244,6 +244,24 @@ START_TEST(a_call_that_is_done_at_once_is_answered)
 }
 END_TEST
 
+START_TEST(done_wakes_the_worker)
+{
+	struct receive_http *r = start_plain(true);
+	int fd = connect_to(r);
+	int64_t start_ns = now_mono_ns();
+	for (int i = 0; i < 200; i++) {
+		send_text(fd, HELLO);
+		wait_held(1);
+		release();
+		expect_code(fd, "200");
+	}
+	/* Workers look up every 200 ms anyway: unwoken, this would take 40 s. */
+	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	close(fd);
+	stop(r);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_while_the_writer_works_is_cleaned_up)
 {
 	struct receive_http *r = start_plain(true);
@@ -564,6 +582,7 @@ int main(void)
 	const TTest *const cases[] = {
 		nothing_is_answered_before_done,
 		a_call_that_is_done_at_once_is_answered,
+		done_wakes_the_worker,
 		a_client_that_goes_while_the_writer_works_is_cleaned_up,
 		a_stop_leaves_to_the_writer_what_it_does_not_return_in_time,
 		a_stop_waits_for_the_writer_and_refuses_what_comes_new,
