@@ -1,4 +1,4 @@
-/* admin/value.h - values that documents have in common, and text for terminals.
+/* admin/value.h - values that documents have in common: texts, times, ages.
  * Owner: stateless. Needs: jansson, gateway/base. */
 #ifndef ADMIN_VALUE_H
 #define ADMIN_VALUE_H
