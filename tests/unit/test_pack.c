@@ -101,7 +101,7 @@ START_TEST(nothing_is_lost_or_reordered_at_any_size)
 		struct fixture f;
 		static struct put_job puts[PUTS];
 		static char bodies[PUTS][700];
-		static char tenants[KEYS][8];
+		static char tenants[KEYS][16];
 		struct buf want[KEYS];
 		begin(&f, 300, encodings[k]);
 		for (int i = 0; i < KEYS; i++) {
