@@ -135,5 +135,13 @@ enum status writer_state(struct writer *w);
 /* A file was found damaged and its salvage is not done. */
 bool writer_is_degraded(struct writer *w);
 const char *writer_path(const struct writer *w);
+/* A reader found the file damaged (claim_list gave ST_CORRUPT; for claim_body it is one batch
+ * only). The writer verifies it, and sets it aside where that is true. */
+void writer_suspect(struct writer *w);
+/* Deliveries of the unrouted slot whose (signal, class) has destinations now are moved to them,
+ * in the background and in slices. slots[s][c]: bit i is slot i. Call before or after writer_start,
+ * when all slots are given. */
+void writer_reroute(struct writer *w, int unrouted_slot,
+		    const uint64_t slots[SIGNAL_COUNT][RECORD_CLASS_COUNT]);
 
 #endif
