@@ -51,6 +51,8 @@ struct facts {
 bool facts_read(const char *path, int64_t destination_id, struct facts *ret);
 /* The one integer of a query, -1 where it fails. */
 int64_t facts_int(const char *path, const char *sql);
+/* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */
+void client_execute(const char *path, const char *sql);
 /* Whether the body of the batch names the request. */
 bool facts_batch_of(const char *path, int64_t request_id, int64_t *ret_batch_id);
 
