@@ -259,6 +259,8 @@ enum status admin_start(const struct admin_options *o, struct admin **ret, struc
 		admin_free(a);
 		return st;
 	}
+	log_info("admin.listen", "endpoint=%s port=%d token=%s", LOG_QUOTE(o->endpoint), a->port,
+		 a->token[0] ? "required" : "none");
 	*ret = a;
 	return ST_OK;
 }
