@@ -107,15 +107,18 @@ static enum status answer(struct admin *a, struct MHD_Connection *con, const cha
 {
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return err_set(e, ST_METHOD, "%.20s is not answered here", method);
-	enum status st = route_find(path, ret_route, &c->id, e);
+	const struct route *route = NULL;
+	struct err why = { 0 };
+	enum status found = route_find(path, &route, &c->id, &why);
 	/* Without access one path is like another. */
-	if (!*ret_route || !(*ret_route)->is_open) {
-		enum status access = check_access(a, con, e);
-		st = access ? access : st;
-	}
-	if (!st)
-		st = read_query(c, (*ret_route)->set, con, e);
-	return st ? st : (*ret_route)->answer(c, e);
+	enum status st = route && route->is_open ? ST_OK : check_access(a, con, e);
+	if (st)
+		return st;
+	if (!route)
+		return err_set(e, found, "%s", why.text);
+	*ret_route = route;
+	st = read_query(c, route->set, con, e);
+	return st ? st : route->answer(c, e);
 }
 
 static void add_headers(struct MHD_Response *r, enum status st, const char *content_type)
@@ -134,14 +137,25 @@ static void add_headers(struct MHD_Response *r, enum status st, const char *cont
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 }
 
+static void release_body(void *ctx)
+{
+	struct buf *body = ctx;
+	buf_done(body);
+	free(body);
+}
+
+/* Takes body's memory: it is sent from where it stands, and charged to the budget until it is. */
 static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const char *content_type,
 			     struct buf *body)
 {
-	/* libmicrohttpd copies: the text belongs to a buf and the budget, not to malloc's free. */
-	struct MHD_Response *r =
-		MHD_create_response_from_buffer(body->n, body->p, MHD_RESPMEM_MUST_COPY);
-	if (!r)
+	struct buf *kept = xcalloc(1, sizeof(*kept));
+	buf_move(kept, body);
+	struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback_cls(
+		kept->n, kept->p, release_body, kept);
+	if (!r) {
+		release_body(kept);
 		return MHD_NO;
+	}
 	add_headers(r, st, content_type);
 	enum MHD_Result queued = MHD_queue_response(con, (unsigned)status_http(st), r);
 	MHD_destroy_response(r);
@@ -186,7 +200,6 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 			buf_clear(&c.out);
 	}
 	enum MHD_Result queued = reply(con, st, type, &c.out);
-	buf_done(&c.out);
 	parameters_done(&c.parameters);
 	return queued;
 }
@@ -249,6 +262,8 @@ enum status admin_start(const struct admin_options *o, struct admin **ret, struc
 		admin_free(a);
 		return st;
 	}
+	log_info("admin.listen", "endpoint=%s port=%d token=%s", LOG_QUOTE(o->endpoint), a->port,
+		 a->token[0] ? "required" : "none");
 	*ret = a;
 	return ST_OK;
 }

@@ -89,7 +89,11 @@ static void count_row(struct inspect_shape *s, sqlite3_stmt *stmt, bool is_dead)
 
 static void ready_row(void *ctx, sqlite3_stmt *stmt)
 {
+	struct inspect_destination *d = find(ctx, sqlite3_column_int64(stmt, 0));
+	int64_t oldest = sqlite3_column_int64(stmt, 5);
 	count_row(ctx, stmt, false);
+	if (d && (d->oldest_at_ns == 0 || oldest < d->oldest_at_ns))
+		d->oldest_at_ns = oldest;
 }
 
 static void dead_row(void *ctx, sqlite3_stmt *stmt)
@@ -98,10 +102,10 @@ static void dead_row(void *ctx, sqlite3_stmt *stmt)
 }
 
 /* The state is part of the text, so that the planner sees that the partial index fits. */
-#define COUNT_SQL(state)                                                                           \
-	"SELECT q.destination_id, b.signal, count(*), sum(q.records), sum(b.stored_bytes) "        \
-	"FROM deliveries q JOIN batches b ON b.id = q.batch_id WHERE q.state = '" state "' GROUP " \
-	"BY 1, 2"
+#define COUNT_SQL(state)                                                                     \
+	"SELECT q.destination_id, b.signal, count(*), sum(q.records), sum(b.stored_bytes), " \
+	"min(b.received_at) FROM deliveries q JOIN batches b ON b.id = q.batch_id WHERE "    \
+	"q.state = '" state "' GROUP BY 1, 2"
 
 static void oldest_row(void *ctx, sqlite3_stmt *stmt)
 {
@@ -109,23 +113,18 @@ static void oldest_row(void *ctx, sqlite3_stmt *stmt)
 	d->oldest_at_ns = sqlite3_column_int64(stmt, 0);
 }
 
-/* The front of each class, by index: cheap however long the queue is. */
+/* For an estimate: the front of each class, by index, which is cheap however long the queue is. Ids
+ * follow the time of receipt, but for what a salvage moved over. */
 #define FRONT(priority)                                                                          \
 	"SELECT (SELECT batch_id FROM deliveries WHERE state = 'ready' AND destination_id = ?1 " \
 	"AND priority = " #priority " ORDER BY batch_id LIMIT 1) AS id"
 
-static enum status read_oldest(struct inspect *in, struct inspect_shape *s, struct err *e)
+static enum status read_oldest(struct inspect *in, struct inspect_destination *d, struct err *e)
 {
-	enum status st = ST_OK;
-	for (size_t i = 0; i < s->count && !st; i++)
-		st = inspect_each(
-			in,
-			"SELECT coalesce(min(b.received_at), 0) FROM (" FRONT(
-				0) " UNION ALL " FRONT(1) " UNION ALL " FRONT(2) ") f "
-										 "JOIN batches b "
-										 "ON b.id = f.id",
-			s->items[i].id, oldest_row, &s->items[i], e);
-	return st;
+	static const char sql[] =
+		"SELECT coalesce(min(b.received_at), 0) FROM (" FRONT(0) " UNION ALL " FRONT(
+			1) " UNION ALL " FRONT(2) ") f JOIN batches b ON b.id = f.id";
+	return inspect_each(in, sql, d->id, oldest_row, d, e);
 }
 
 struct sample {
@@ -194,6 +193,8 @@ static enum status count_or_estimate(struct inspect *in, struct inspect_shape *s
 	st = ST_OK;
 	for (size_t i = 0; i < s->count && !st; i++)
 		st = estimate_ready(in, &s->items[i], e);
+	for (size_t i = 0; i < s->count && !st; i++)
+		st = read_oldest(in, &s->items[i], e);
 	return st;
 }
 
@@ -211,8 +212,6 @@ enum status inspect_shape(struct inspect *in, struct inspect_shape *ret, struct 
 	if (!st)
 		st = inspect_each(in, "SELECT destination_id, signal, outcome, records FROM totals",
 				  0, total_row, &s, e);
-	if (!st)
-		st = read_oldest(in, &s, e);
 	if (!st)
 		st = inspect_each(in, COUNT_SQL("dead"), 0, dead_row, &s, e);
 	if (!st)

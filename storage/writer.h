@@ -77,6 +77,7 @@ enum { SETTLE_ERROR_MAX = 512 };
 
 struct settlement {
 	struct write_job job; /* job.apply is set by writer_settle */
+	void *owner; /* the giver's own: the writer leaves it alone */
 	int64_t destination_id;
 	int64_t at_ns;                /* wall clock */
 	int status;                   /* HTTP or gRPC status; 0: no answer */
@@ -134,5 +135,13 @@ enum status writer_state(struct writer *w);
 /* A file was found damaged and its salvage is not done. */
 bool writer_is_degraded(struct writer *w);
 const char *writer_path(const struct writer *w);
+/* A reader found the file damaged (claim_list gave ST_CORRUPT; for claim_body it is one batch
+ * only). The writer verifies it, and sets it aside where that is true. */
+void writer_suspect(struct writer *w);
+/* Deliveries of the unrouted slot whose (signal, class) has destinations now are moved to them,
+ * in the background and in slices. slots[s][c]: bit i is slot i. Call before or after writer_start,
+ * when all slots are given. */
+void writer_reroute(struct writer *w, int unrouted_slot,
+		    const uint64_t slots[SIGNAL_COUNT][RECORD_CLASS_COUNT]);
 
 #endif

@@ -24,13 +24,15 @@ struct destination_reading {
 	struct config_given given;
 };
 
+/* key is one of config.def. */
 static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
 {
-	for (size_t i = 0; i < config_destination_table.count; i++)
-		if (strcmp(config_destination_table.options[i].key, key) == 0)
-			return dr->given.nodes[i];
-	CHECK(!"key of config.def");
-	return NULL;
+	const struct config_option *o = config_destination_table.options;
+	while (strcmp(o->key, key) != 0) {
+		o++;
+		CHECK(o < config_destination_table.options + config_destination_table.count);
+	}
+	return dr->given.nodes[o - config_destination_table.options];
 }
 
 static enum status check_name(const struct config_reader *r, const struct yaml_node *n)
@@ -244,8 +246,8 @@ enum { MATCH_SETS = sizeof(match_sets) / sizeof(match_sets[0]), WORDS_MAX = 8 };
 static enum status read_word(struct config_reader *r, const struct yaml_node *n,
 			     const struct word_set *set, unsigned *mask)
 {
-	const char *text;
-	bool is_plain;
+	const char *text = NULL;
+	bool is_plain = false;
 	const char *words[WORDS_MAX];
 	enum status st = config_read_text(r, n, set->key, &text, &is_plain);
 	if (st)
@@ -301,8 +303,8 @@ static enum status read_target(struct config_reader *r, const struct yaml_node *
 {
 	const struct config *c = r->config;
 	const char *names[DESTINATIONS_MAX];
-	const char *text;
-	bool is_plain;
+	const char *text = NULL;
+	bool is_plain = false;
 	enum status st = config_read_text(r, n, "to", &text, &is_plain);
 	if (st)
 		return st;

@@ -255,11 +255,12 @@ void config_choice_word(const struct config_option *o, int choice, char *dst, si
 /* The option that says a destination's kind. */
 static const struct config_option *kind_option(void)
 {
-	for (size_t i = 0; i < COUNT(destination_options); i++)
-		if (strcmp(destination_options[i].key, "kind") == 0)
-			return &destination_options[i];
-	CHECK(!"config.def has a kind");
-	return NULL;
+	const struct config_option *o = destination_options;
+	while (strcmp(o->key, "kind") != 0) {
+		o++;
+		CHECK(o < destination_options + COUNT(destination_options));
+	}
+	return o;
 }
 
 bool config_option_is_for(const struct config_option *o, int kind)

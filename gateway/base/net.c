@@ -40,7 +40,7 @@ enum status net_split(const char *endpoint, char *ret_host, size_t host_size, ch
 	return ST_OK;
 }
 
-static enum status resolve(const char *endpoint, struct addrinfo **ret, struct err *e)
+static enum status resolve(const char *endpoint, int flags, struct addrinfo **ret, struct err *e)
 {
 	char host[HOST_SIZE];
 	char port[PORT_SIZE];
@@ -49,7 +49,7 @@ static enum status resolve(const char *endpoint, struct addrinfo **ret, struct e
 		return st;
 	struct addrinfo hints = { .ai_family = AF_UNSPEC,
 				  .ai_socktype = SOCK_STREAM,
-				  .ai_flags = AI_PASSIVE };
+				  .ai_flags = flags | AI_PASSIVE };
 	int rc = getaddrinfo(host[0] ? host : NULL, port, &hints, ret);
 	if (rc)
 		return err_set(e, ST_IO, "cannot resolve %s: %s", endpoint, gai_strerror(rc));
@@ -79,7 +79,7 @@ static int listen_on(const struct addrinfo *ai)
 enum status net_listen(const char *endpoint, int *ret_fd, int *ret_port, struct err *e)
 {
 	struct addrinfo *list = NULL;
-	enum status st = resolve(endpoint, &list, e);
+	enum status st = resolve(endpoint, 0, &list, e);
 	if (st)
 		return st;
 	int fd = -1;
@@ -100,7 +100,7 @@ enum status net_listen(const char *endpoint, int *ret_fd, int *ret_port, struct 
 		struct sockaddr any;
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
-	} name;
+	} name = { .any = { .sa_family = AF_UNSPEC } };
 	socklen_t len = sizeof(name);
 	if (getsockname(fd, &name.any, &len)) {
 		(void)close(fd);
@@ -124,7 +124,9 @@ static bool is_loopback(const struct sockaddr *sa)
 bool net_is_loopback(const char *endpoint)
 {
 	struct addrinfo *list = NULL;
-	if (resolve(endpoint, &list, NULL))
+	if (strncmp(endpoint, "localhost:", strlen("localhost:")) == 0)
+		return true;
+	if (resolve(endpoint, AI_NUMERICHOST, &list, NULL))
 		return false;
 	bool all = list != NULL;
 	for (const struct addrinfo *ai = list; ai; ai = ai->ai_next)

@@ -14,7 +14,8 @@ MUST_USE enum status net_split(const char *endpoint, char *ret_host, size_t host
  * got. ST_IO: e says which address and why, and what to do where the port is taken. Gives *ret_fd.
  */
 MUST_USE enum status net_listen(const char *endpoint, int *ret_fd, int *ret_port, struct err *e);
-/* Every address that the endpoint's host resolves to is loopback. */
+/* The endpoint's host is localhost or a numeric loopback address. Never asks a name server: any
+ * other name counts as not loopback. */
 bool net_is_loopback(const char *endpoint);
 
 #endif

@@ -22,8 +22,11 @@ MUST_USE enum status forward_new(const struct forward_options *o, struct forward
 				 struct err *e);
 /* Starts the thread: call after writer_start. */
 MUST_USE enum status forward_start(struct forward *f, struct err *e);
-/* Start no new export, wait for those under way until the deadline (now_mono_ns), settle, join,
- * free. What has no answer by then stays queued. The writer must still run. Accepts NULL. */
+/* Start no new export, wait for those under way until the deadline (now_mono_ns), settle, join.
+ * What has no answer by then stays queued. The writer must still run. Accepts NULL. */
 void forward_stop(struct forward *f, int64_t deadline_ns);
+/* After forward_stop, and after writer_stop: the writer rings the channel until then. Accepts NULL.
+ */
+void forward_free(struct forward *f);
 
 #endif

@@ -7,6 +7,7 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
+#include "gateway/base/channel.h"
 #include "gateway/ingest/cors.h"
 #include "gateway/ingest/http_headers.h"
 #include "gateway/ingest/ingest.h"
@@ -25,6 +26,7 @@ struct http_worker {
 	struct http_server *server;
 	struct http_connection *first; /* its connections, newest first */
 	int active;                    /* requests whose headers came and that are not completed */
+	struct chan wake;              /* rung when connections were resumed */
 	atomic_int suspended; /* requests that ingest has, and whose connection done will resume */
 };
 

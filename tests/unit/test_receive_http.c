@@ -244,6 +244,24 @@ START_TEST(a_call_that_is_done_at_once_is_answered)
 }
 END_TEST
 
+START_TEST(done_wakes_the_worker)
+{
+	struct receive_http *r = start_plain(true);
+	int fd = connect_to(r);
+	int64_t start_ns = now_mono_ns();
+	for (int i = 0; i < 200; i++) {
+		send_text(fd, HELLO);
+		wait_held(1);
+		release();
+		expect_code(fd, "200");
+	}
+	/* Workers look up every 200 ms anyway: unwoken, this would take 40 s. */
+	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	close(fd);
+	stop(r);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_while_the_writer_works_is_cleaned_up)
 {
 	struct receive_http *r = start_plain(true);
@@ -349,6 +367,24 @@ START_TEST(a_stop_waits_for_the_writer_and_refuses_what_comes_new)
 		close(idle[i]);
 	}
 	pthread_join(thread, NULL);
+}
+END_TEST
+
+START_TEST(a_stop_does_not_wait_long_for_uploads)
+{
+	struct receive_http *r = start_plain(false);
+	int fd = connect_to(r);
+	send_text(fd, HELLO);
+	expect_code(fd, "200");
+	/* The second request is known to be read when the answer to the first has come. */
+	send_text(fd, HELLO HEAD "Content-Length: 1000\r\n\r\nabc");
+	expect_code(fd, "200");
+	int64_t start_ns = now_mono_ns();
+	receive_http_stop(r, start_ns + 60 * NS_PER_S);
+	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	expect_end(fd);
+	close(fd);
+	ck_assert_uint_eq(budget_used(&fake.budget), 0);
 }
 END_TEST
 
@@ -564,9 +600,11 @@ int main(void)
 	const TTest *const cases[] = {
 		nothing_is_answered_before_done,
 		a_call_that_is_done_at_once_is_answered,
+		done_wakes_the_worker,
 		a_client_that_goes_while_the_writer_works_is_cleaned_up,
 		a_stop_leaves_to_the_writer_what_it_does_not_return_in_time,
 		a_stop_waits_for_the_writer_and_refuses_what_comes_new,
+		a_stop_does_not_wait_long_for_uploads,
 		one_connection_too_many_is_closed_at_once,
 		a_request_that_trickles_is_cut_at_the_read_timeout,
 		a_silent_client_is_cut_at_the_idle_timeout,

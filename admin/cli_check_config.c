@@ -1,0 +1,31 @@
+/* cli_check_config.c - `tidegate check-config`: is the file right, and what does it come to?
+ *
+ * Prints the effective configuration, defaults filled in and secrets masked, or the error with
+ * file, line and column. It looks at the file alone: whether a port is free or a disk is there is
+ * for the start to find out. */
+#include "admin/command.h"
+#include "gateway/base/config.h"
+
+static enum exit_code print_config(const struct config *c)
+{
+	struct buf text;
+	buf_init(&text, 1 << 20, NULL);
+	enum status st = config_write(c, &text);
+	bool is_written = !st && fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0;
+	buf_done(&text);
+	return is_written ? EXIT_CODE_DONE : EXIT_CODE_FAILED;
+}
+
+enum exit_code cli_check_config(const struct cli_options *o)
+{
+	struct config *c = NULL;
+	struct err e = { 0 };
+	enum status st = o->config ? config_load(o->config, &c, &e) : config_default(&c, &e);
+	enum exit_code rc = EXIT_CODE_CONFIG;
+	if (st)
+		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
+	else
+		rc = print_config(c);
+	config_free(c);
+	return rc;
+}

@@ -1,0 +1,58 @@
+/* forward/export.h - one call to a destination, made of one or more batches.
+ * Owner: the destination's thread. Needs: storage/claim.h, gateway/base. */
+#ifndef FORWARD_EXPORT_H
+#define FORWARD_EXPORT_H
+
+#include "gateway/base/compression.h"
+#include "gateway/forward/outcome.h"
+#include "storage/claim.h"
+#include "storage/writer.h"
+
+/* What became of one attempt. */
+struct export_reply {
+	enum verdict verdict;
+	int status;                   /* HTTP; 0: no answer */
+	bool is_unreachable;          /* no connection could be made */
+	int64_t retry_after_ns;       /* 0: not said */
+	int64_t rejected;             /* records, of a partial success */
+	char error[SETTLE_ERROR_MAX]; /* for people; empty where all is well */
+};
+
+/* Membership is fixed at birth and kept across attempts; the body lives for one attempt. */
+enum { EXPORT_MEMBERS_MAX = 256 };
+struct export
+{
+	enum signal signal;
+	enum record_class class;
+	struct claim members[EXPORT_MEMBERS_MAX]; /* in the order of the queue */
+	size_t count;
+	size_t raw_bytes;       /* of all members, decompressed */
+	struct buf body;        /* as on the wire */
+	enum encoding encoding; /* of body */
+	int attempts;
+	int64_t started_ns;        /* mono, of the last attempt */
+	struct export_reply reply; /* to it; written by the exporter */
+};
+
+/* Copies the claims: at least one, of one signal and class. Never NULL. */
+struct export *export_new(const struct claim *members, size_t count);
+void export_free(struct export *x);
+/* Take one member out. */
+void export_drop(struct export *x, size_t index);
+
+/* Reusable compressors. */
+struct encoder {
+	struct compressor *compressors[ENCODING_COUNT];
+};
+void encoder_done(struct encoder *enc);
+
+/* Read the members' payloads and build the body in this encoding; memory comes out of the budget.
+ * ST_CORRUPT, ST_NOT_FOUND: member *ret_index is damaged or gone. ST_BUSY: no room in the budget
+ * now. Others: the queue cannot be read now. The body is empty after any failure. */
+MUST_USE enum status export_load(struct export *x, struct encoder *enc, struct claim_reader *r,
+				 enum encoding encoding, struct budget *budget, size_t *ret_index,
+				 struct err *e);
+/* Free the body, and give back to the budget. */
+void export_unload(struct export *x);
+
+#endif

@@ -1,0 +1,223 @@
+/* forward.c - the thread of one destination.
+ *
+ * One turn of its loop: learn what the writer has committed, claim and start what may be started,
+ * tell the queue how the destination is, sleep until an answer, a commit or a time comes.
+ * Everything below it (dispatch, exporters, breaker, settle) runs on this thread and waits nowhere
+ * else. It talks to the rest of the gateway through one channel, on whose eventfd it sleeps, and
+ * which carries
+ *
+ *  - rings: the writer stored something for us, or forward_stop wants us to end;
+ *  - settlements and state updates, back from the writer.
+ *
+ * Its state is published to the queue at each change, and besides not more often than every
+ * PUBLISH_NS: status shows it while the gateway runs, and after. */
+#include "gateway/forward/forward.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "gateway/base/log.h"
+#include "gateway/base/now.h"
+#include "gateway/base/xalloc.h"
+#include "gateway/forward/dispatch.h"
+
+#define PUBLISH_NS (10 * NS_PER_S)
+
+/* The state on its way to the queue. */
+struct publication {
+	struct destination_update update; /* first: the job comes back as this */
+	struct chan *chan;
+	bool is_at_writer;
+	bool is_shown; /* it was published once */
+	int64_t at_ns; /* mono, the last time */
+};
+
+struct forward {
+	struct forward_options options;
+	struct chan chan;
+	pthread_t thread;
+	bool is_started;
+	atomic_bool is_stopping;
+	_Atomic int64_t stop_ns; /* mono: the deadline of forward_stop */
+	/* The thread's own from here. */
+	struct dispatch dispatch;
+	struct publication publication;
+	struct log_rate settle_rate;
+	struct series *states[DESTINATION_STATE_COUNT];
+};
+
+static const struct exporter_ops *ops_of(const struct destination_config *c)
+{
+	return c->kind == CONFIG_KIND_FILE ? &file_ops : &otlp_http_ops;
+}
+
+enum status forward_new(const struct forward_options *o, struct forward **ret, struct err *e)
+{
+	struct forward *f = xcalloc(1, sizeof(*f));
+	struct exporter *exporter = NULL;
+	f->options = *o;
+	enum status st = chan_init(&f->chan, CHAN_WAKE_FD);
+	if (st) {
+		free(f);
+		return err_set(e, st, "destinations.%s: no eventfd", o->config->name);
+	}
+	st = ops_of(o->config)->open(o->config, chan_fd(&f->chan), &exporter, e);
+	if (st) {
+		chan_done(&f->chan);
+		free(f);
+		return err_wrap(e, st, "destinations.%s", o->config->name);
+	}
+	dispatch_init(&f->dispatch, o->config, o->writer, o->destination_id, exporter, &f->chan);
+	f->publication.chan = &f->chan;
+	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
+		f->states[i] = metric_series(M_DESTINATION_STATE, o->config->name,
+					     destination_state_text((enum destination_state)i));
+	writer_subscribe(o->writer, o->slot, &f->chan);
+	*ret = f;
+	return ST_OK;
+}
+
+void forward_free(struct forward *f)
+{
+	if (!f)
+		return;
+	dispatch_done(&f->dispatch);
+	CHECK(!chan_take_all(&f->chan));
+	chan_done(&f->chan);
+	free(f);
+}
+
+/* On the writer's thread. That it was not committed does no harm: the next one says it again. */
+static void on_published(struct write_job *job, enum status st)
+{
+	(void)st;
+	chan_give_item(((struct publication *)job)->chan, &job->item);
+}
+
+static void publish(struct forward *f, int64_t now)
+{
+	struct publication *p = &f->publication;
+	const struct breaker *b = &f->dispatch.breaker;
+	struct destination_update *u = &p->update;
+	if (p->is_at_writer)
+		return;
+	bool is_change = !p->is_shown || u->state != b->state || u->since_ns != b->since_wall_ns;
+	bool is_news = u->next_attempt_at_ns != b->due_wall_ns ||
+		       u->last_success_at_ns != f->dispatch.last_success_ns;
+	if (!is_change && !(is_news && now >= p->at_ns + PUBLISH_NS))
+		return;
+	*u = (struct destination_update){ .job = { .done = on_published },
+					  .destination_id = f->options.destination_id,
+					  .state = b->state,
+					  .since_ns = b->since_wall_ns,
+					  .next_attempt_at_ns = b->due_wall_ns,
+					  .last_success_at_ns = f->dispatch.last_success_ns };
+	(void)snprintf(u->reason, sizeof(u->reason), "%s", b->reason);
+	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
+		series_set(f->states[i], i == (int)b->state);
+	p->is_at_writer = true;
+	p->is_shown = true;
+	p->at_ns = now;
+	writer_update_destination(f->options.writer, u);
+}
+
+static void take_back(struct forward *f, struct write_job *job)
+{
+	if (!settle_is_ours(job)) {
+		f->publication.is_at_writer = false;
+		return;
+	}
+	enum status st = settle_take_back(&f->dispatch.settler, job);
+	if (st && log_every(&f->settle_rate, 10, NULL))
+		log_warn("forward.settle_failed",
+			 "destination=%s status=%s waiting=%zu hint=\"kept, and tried again\"",
+			 f->options.config->name, status_name(st), f->dispatch.settler.unsettled);
+}
+
+/* What the writer has done with our jobs. */
+static void take_all_back(struct forward *f)
+{
+	struct chan_item *item = chan_take_all(&f->chan);
+	while (item) {
+		struct chan_item *next = item->next;
+		take_back(f, (struct write_job *)item);
+		item = next;
+	}
+}
+
+/* Jobs at the writer are waited for in any case: they point into our memory, and always come back.
+ */
+static bool is_over(const struct forward *f, bool is_stopping, int64_t now)
+{
+	const struct dispatch *d = &f->dispatch;
+	if (!is_stopping || d->settler.at_writer > 0 || f->publication.is_at_writer)
+		return false;
+	return now >= atomic_load(&f->stop_ns) || (d->in_flight == 0 && d->settler.unsettled == 0);
+}
+
+/* Start nothing; hear what is still to be heard. */
+static void wind_down(struct forward *f, int64_t now)
+{
+	struct dispatch *d = &f->dispatch;
+	int64_t stop = atomic_load(&f->stop_ns);
+	int64_t until = now + NS_PER_S;
+	if (now < stop)
+		settle_retry(&d->settler, now);
+	if (now < stop && stop < until)
+		until = stop;
+	dispatch_wait(d, until);
+}
+
+static void *run(void *arg)
+{
+	struct forward *f = arg;
+	struct dispatch *d = &f->dispatch;
+	int64_t now = now_mono_ns();
+	bool is_stopping = false;
+	while (!is_over(f, is_stopping, now)) {
+		take_all_back(f);
+		if (!is_stopping) {
+			dispatch_start_due(d, now);
+			publish(f, now);
+			dispatch_wait(d, dispatch_next_ns(d, now));
+		} else {
+			wind_down(f, now);
+		}
+		is_stopping = atomic_load(&f->is_stopping);
+		now = now_mono_ns();
+	}
+	return NULL;
+}
+
+enum status forward_start(struct forward *f, struct err *e)
+{
+	sigset_t all;
+	sigset_t old;
+	char name[16]; /* what pthread_setname_np takes */
+	(void)sigfillset(&all);
+	/* Signals are main's; and a peer that is gone is an error code, not SIGPIPE. */
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	int rc = pthread_create(&f->thread, NULL, run, f);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc)
+		return err_set(e, ST_NO_MEMORY, "destinations.%s: cannot start a thread: %s",
+			       f->options.config->name, strerror(rc));
+	(void)snprintf(name, sizeof(name), "to-%s", f->options.config->name);
+	(void)pthread_setname_np(f->thread, name);
+	f->is_started = true;
+	return ST_OK;
+}
+
+void forward_stop(struct forward *f, int64_t deadline_ns)
+{
+	if (!f || !f->is_started)
+		return;
+	atomic_store(&f->stop_ns, deadline_ns);
+	atomic_store(&f->is_stopping, true);
+	chan_ring(&f->chan);
+	CHECK(pthread_join(f->thread, NULL) == 0);
+	f->is_started = false;
+	claim_reader_close(f->dispatch.reader);
+	f->dispatch.reader = NULL;
+}

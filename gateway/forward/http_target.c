@@ -1,0 +1,227 @@
+/* http_target.c - checks the configuration of an otlp_http destination and makes of it what libcurl
+ * wants.
+ *
+ * endpoint is a base URL that gets /v1/<signal>; <signal>_endpoint is used as it is (OTLP
+ * specification, "Endpoint URLs for OTLP/HTTP"). Everything that can be wrong without a network is
+ * refused here, by the name of its key, and not found out at three in the morning when the uplink
+ * returns. */
+#include "gateway/forward/http_target.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "gateway/base/xalloc.h"
+
+static enum status check_scheme(CURLU *u, const char *key, struct err *e)
+{
+	char *scheme = NULL;
+	bool is_known = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+			(strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+	curl_free(scheme);
+	if (!is_known)
+		return err_set(e, ST_INVALID, "%s: only http:// and https:// URLs", key);
+	return ST_OK;
+}
+
+/* Text is not shown in errors: it may hold a password. */
+static enum status parse(CURLU *u, const char *text, const char *key, struct err *e)
+{
+	CURLUcode rc = curl_url_set(u, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
+	if (rc)
+		return err_set(e, ST_INVALID, "%s: not a URL like https://otlp.example.com (%s)",
+			       key, curl_url_strerror(rc));
+	return check_scheme(u, key, e);
+}
+
+static enum status append_path(CURLU *u, const char *suffix)
+{
+	char *path = NULL;
+	if (curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
+		return ST_NO_MEMORY;
+	size_t n = strlen(path);
+	while (n > 0 && path[n - 1] == '/')
+		n--;
+	size_t size = n + strlen(suffix) + 1;
+	char *joined = xcalloc(1, size);
+	(void)snprintf(joined, size, "%.*s%s", (int)n, path, suffix);
+	curl_free(path);
+	CURLUcode rc = curl_url_set(u, CURLUPART_PATH, joined, 0);
+	free(joined);
+	return rc ? ST_NO_MEMORY : ST_OK;
+}
+
+/* libcurl's strings are its own to free: ours are plain. */
+static char *url_dup(CURLU *u)
+{
+	char *text = NULL;
+	CHECK(curl_url_get(u, CURLUPART_URL, &text, 0) == CURLUE_OK);
+	char *copy = xstrdup(text);
+	curl_free(text);
+	return copy;
+}
+
+/* http://host:port/ of any URL. */
+static char *probe_dup(CURLU *u)
+{
+	char *host = NULL;
+	char *port = NULL;
+	CHECK(curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK);
+	CHECK(curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK);
+	size_t size = strlen(host) + strlen(port) + 16;
+	char *url = xcalloc(1, size);
+	(void)snprintf(url, size, "http://%s:%s/", host, port);
+	curl_free(host);
+	curl_free(port);
+	return url;
+}
+
+static enum status make_url(struct http_target *t, enum signal s, const char *text, const char *key,
+			    const char *suffix, struct err *e)
+{
+	CURLU *u = curl_url();
+	CHECK(u);
+	enum status st = parse(u, text, key, e);
+	if (!st && suffix)
+		st = append_path(u, suffix);
+	if (!st) {
+		t->urls[s] = url_dup(u);
+		t->probe_urls[s] = probe_dup(u);
+	}
+	curl_url_cleanup(u);
+	return st;
+}
+
+static enum status make_urls(struct http_target *t, const struct destination_config *c,
+			     struct err *e)
+{
+	const struct {
+		enum signal signal;
+		const char *text;
+		const char *key;
+	} own[] = { { SIGNAL_TRACES, c->traces_endpoint, "traces_endpoint" },
+		    { SIGNAL_METRICS, c->metrics_endpoint, "metrics_endpoint" },
+		    { SIGNAL_LOGS, c->logs_endpoint, "logs_endpoint" } };
+	bool is_any = false;
+	enum status st = ST_OK;
+	for (size_t i = 0; i < SIGNAL_COUNT && !st; i++) {
+		if (own[i].text[0])
+			st = make_url(t, own[i].signal, own[i].text, own[i].key, NULL, e);
+		else if (c->endpoint[0])
+			st = make_url(t, own[i].signal, c->endpoint, "endpoint",
+				      signal_http_path(own[i].signal), e);
+		is_any = is_any || t->urls[own[i].signal];
+	}
+	if (!st && !is_any)
+		return err_set(e, ST_INVALID,
+			       "endpoint: missing; kind otlp_http needs a URL like "
+			       "https://otlp.example.com");
+	return st;
+}
+
+/* RFC 9110: a field name is a token, a value has no control characters. */
+static enum status check_header(const struct config_pair *h, struct err *e)
+{
+	static const char *const ours[] = { "content-type",   "content-encoding",
+					    "content-length", "transfer-encoding",
+					    "expect",         "connection" };
+	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+				    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	if (!h->key[0] || strspn(h->key, token) != strlen(h->key))
+		return err_set(e, ST_INVALID, "headers: \"%s\" is not a header name", h->key);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcasecmp(h->key, ours[i]) == 0)
+			return err_set(e, ST_INVALID, "headers.%s: is set by the gateway itself",
+				       h->key);
+	for (const char *p = h->value; *p; p++)
+		if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
+			return err_set(e, ST_INVALID,
+				       "headers.%s: the value has a line break or another control "
+				       "character",
+				       h->key);
+	return ST_OK;
+}
+
+static void add_header(struct curl_slist **list, const char *name, const char *value)
+{
+	size_t size = strlen(name) + strlen(value) + 3;
+	char *line = xcalloc(1, size);
+	/* libcurl: "Name;" is how an empty value is said. */
+	(void)snprintf(line, size, value[0] ? "%s: %s" : "%s;", name, value);
+	struct curl_slist *longer = curl_slist_append(*list, line);
+	CHECK(longer);
+	*list = longer;
+	free(line);
+}
+
+static enum status make_headers(struct http_target *t, const struct destination_config *c,
+				struct err *e)
+{
+	for (int enc = 0; enc < ENCODING_COUNT; enc++) {
+		struct curl_slist **list = &t->headers[enc];
+		bool has_agent = false;
+		add_header(list, "Content-Type", "application/x-protobuf");
+		if (enc != ENCODING_NONE)
+			add_header(list, "Content-Encoding", encoding_text((enum encoding)enc));
+		for (size_t i = 0; i < c->headers.count; i++) {
+			enum status st = check_header(&c->headers.items[i], e);
+			if (st)
+				return st;
+			has_agent =
+				has_agent || strcasecmp(c->headers.items[i].key, "user-agent") == 0;
+			add_header(list, c->headers.items[i].key, c->headers.items[i].value);
+		}
+		if (!has_agent)
+			add_header(list, "User-Agent", "tidegate/" TIDEGATE_VERSION);
+		/* No waiting for 100 Continue: a round trip per export, for nothing. */
+		struct curl_slist *longer = curl_slist_append(*list, "Expect:");
+		CHECK(longer);
+		*list = longer;
+	}
+	return ST_OK;
+}
+
+static enum status check_file(const char *path, const char *key, struct err *e)
+{
+	if (path[0] && access(path, R_OK))
+		return err_set(e, ST_INVALID, "%s: cannot read %s: %s", key, path, strerror(errno));
+	return ST_OK;
+}
+
+static enum status check_tls(const struct destination_config *c, struct err *e)
+{
+	enum status st = check_file(c->tls_ca_file, "tls.ca_file", e);
+	if (!st)
+		st = check_file(c->tls_cert_file, "tls.cert_file", e);
+	if (!st)
+		st = check_file(c->tls_key_file, "tls.key_file", e);
+	if (!st && c->tls_cert_file[0] && !c->tls_key_file[0])
+		st = err_set(e, ST_INVALID, "tls.key_file: missing; tls.cert_file needs it");
+	if (!st && c->tls_key_file[0] && !c->tls_cert_file[0])
+		st = err_set(e, ST_INVALID, "tls.cert_file: missing; tls.key_file needs it");
+	return st;
+}
+
+enum status http_target_init(struct http_target *t, const struct destination_config *c,
+			     struct err *e)
+{
+	enum status st = make_urls(t, c, e);
+	if (!st)
+		st = make_headers(t, c, e);
+	if (!st)
+		st = check_tls(c, e);
+	return st;
+}
+
+void http_target_done(struct http_target *t)
+{
+	for (int s = 0; s < SIGNAL_COUNT; s++) {
+		free(t->urls[s]);
+		free(t->probe_urls[s]);
+	}
+	for (int enc = 0; enc < ENCODING_COUNT; enc++)
+		curl_slist_free_all(t->headers[enc]);
+	*t = (struct http_target){ 0 };
+}

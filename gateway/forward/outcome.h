@@ -1,0 +1,21 @@
+/* forward/outcome.h - what an answer means for the data: delivered, again, never, not now.
+ * Owner: stateless. Needs: nothing. */
+#ifndef FORWARD_OUTCOME_H
+#define FORWARD_OUTCOME_H
+
+enum verdict {
+	VERDICT_DELIVERED,    /* taken, perhaps in part: never sent again */
+	VERDICT_RETRY,        /* not now: the same export again, later */
+	VERDICT_UNAUTHORIZED, /* not with these credentials: keep everything, ask now and then */
+	VERDICT_TOO_LARGE,    /* not so much at once: send smaller, or it is refused */
+	VERDICT_REFUSED,      /* never: what is at fault becomes a dead letter */
+	VERDICT_ENCODING,     /* not so encoded: again at once with another encoding */
+	VERDICT_COUNT
+};
+
+/* As the label `outcome` of tidegate_destination_attempts. */
+const char *outcome_verdict_text(enum verdict v);
+/* Of an HTTP status; 0 stands for no answer (refused, reset, timed out, name not found). */
+enum verdict outcome_of_http(int status);
+
+#endif

@@ -1,0 +1,48 @@
+/* forward/settle.h - outcomes on their way to the queue: kept until the writer has committed them.
+ * Owner: the destination's thread. Needs: storage/writer.h, forward/{export,claim_window}.h. */
+#ifndef FORWARD_SETTLE_H
+#define FORWARD_SETTLE_H
+
+#include "gateway/base/metrics.h"
+#include "gateway/forward/claim_window.h"
+#include "gateway/forward/export.h"
+
+struct settling;
+
+struct settler {
+	struct writer *writer;
+	struct chan *chan; /* settlements come back through it */
+	struct claim_window *window;
+	int64_t destination_id;
+	size_t at_writer; /* given, not yet back */
+	size_t unsettled; /* outcomes that are not committed yet, at the writer or waiting */
+	struct settling *waiting; /* to be given again, oldest first */
+	int64_t retry_ns;         /* mono, when */
+	struct series *sent[SIGNAL_COUNT];
+	struct series *failed[SIGNAL_COUNT];
+};
+
+/* Past this many uncommitted outcomes nothing new should be sent. */
+enum { SETTLE_UNSETTLED_MAX = 32 };
+
+void settle_init(struct settler *s, const char *destination);
+/* Frees what waits in vain. Nothing may be at the writer. */
+void settle_done(struct settler *s);
+
+/* The members were delivered; a partial rejection is counted against the first of them. */
+void settle_delivered(struct settler *s, const struct export *x);
+/* The members become dead letters with the reply's status and reason. */
+void settle_dead(struct settler *s, const struct export *x);
+/* One member becomes a dead letter. */
+void settle_member_dead(struct settler *s, const struct claim *c, const char *reason);
+/* Count an attempt. The members stay claimed; should it not be committed, it is forgotten. */
+void settle_attempt(struct settler *s, const struct export *x);
+
+/* Was this job given here? If so take it back: committed outcomes leave the window, others are
+ * kept. ST_OK or what the writer said. */
+bool settle_is_ours(const struct write_job *job);
+enum status settle_take_back(struct settler *s, struct write_job *job);
+/* Give again what failed, when it is time. */
+void settle_retry(struct settler *s, int64_t now);
+
+#endif

@@ -1,0 +1,186 @@
+/* claim.c - reads what is owed, beside the writer and without standing in its way.
+ *
+ * Each call runs one statement to its end and resets it, so that no read transaction outlives the
+ * call: an open one keeps the write-ahead log from being started over. The index deliveries_ready
+ * has the rows in the order in which they are sent, and the row value comparison continues behind
+ * the last claim without looking at what lies before, so a claim costs the same with a backlog of
+ * gigabytes.
+ *
+ * When the writer sets a damaged file aside, this connection still has that file, under its new
+ * name. So each call compares the inode behind the path with the one that was opened, by stat(2):
+ * opening and closing it would drop the process's locks. */
+#include "storage/claim.h"
+
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "gateway/base/xalloc.h"
+#include "storage/db.h"
+#include "storage/queue_sql.h"
+
+struct claim_reader {
+	char *path;
+	sqlite3 *db; /* NULL: to be opened by the next call */
+	sqlite3_stmt *list;
+	sqlite3_stmt *body;
+	dev_t device;
+	ino_t inode;
+};
+
+static const char list_sql[] =
+	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, "
+	"b.crc, b.received_at, b.raw_bytes, b.stored_bytes "
+	"FROM deliveries d JOIN batches b ON b.id = d.batch_id "
+	"WHERE d.destination_id = ?1 AND d.state = 'ready' AND (d.priority, d.batch_id) > (?2, ?3) "
+	"ORDER BY d.priority, d.batch_id LIMIT ?4";
+static const char body_sql[] = "SELECT body FROM payloads WHERE batch_id = ?1";
+
+static void disconnect(struct claim_reader *r)
+{
+	(void)sqlite3_finalize(r->list);
+	(void)sqlite3_finalize(r->body);
+	r->list = NULL;
+	r->body = NULL;
+	db_close(r->db);
+	r->db = NULL;
+}
+
+static enum status connect_file(struct claim_reader *r, struct err *e)
+{
+	struct stat sb = { 0 };
+	/* Before the opening: a file that changes in between is seen as changed by the next call.
+	 */
+	(void)stat(r->path, &sb);
+	r->device = sb.st_dev;
+	r->inode = sb.st_ino;
+	enum status st = db_open_reader(r->path, &r->db, e);
+	if (!st)
+		st = stmt_prepare(r->db, list_sql, &r->list, e);
+	if (!st)
+		st = stmt_prepare(r->db, body_sql, &r->body, e);
+	if (st)
+		disconnect(r);
+	return st;
+}
+
+/* The connection is to the file that is at the path. */
+static enum status refresh(struct claim_reader *r, struct err *e)
+{
+	struct stat sb;
+	bool is_moved = r->db && stat(r->path, &sb) == 0 &&
+			(sb.st_ino != r->inode || sb.st_dev != r->device);
+	if (is_moved)
+		disconnect(r);
+	return r->db ? ST_OK : connect_file(r, e);
+}
+
+/* A connection that failed so is not used again. */
+static enum status give_up(struct claim_reader *r, enum status st)
+{
+	if (st == ST_IO || st == ST_CORRUPT)
+		disconnect(r);
+	return st;
+}
+
+enum status claim_reader_open(const char *path, struct claim_reader **ret, struct err *e)
+{
+	struct claim_reader *r = xcalloc(1, sizeof(*r));
+	r->path = xstrdup(path);
+	enum status st = connect_file(r, e);
+	if (st) {
+		claim_reader_close(r);
+		return st;
+	}
+	*ret = r;
+	return ST_OK;
+}
+
+void claim_reader_close(struct claim_reader *r)
+{
+	if (!r)
+		return;
+	disconnect(r);
+	free(r->path);
+	free(r);
+}
+
+static enum encoding read_encoding(sqlite3_stmt *s, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(s, column);
+	enum encoding i = 0;
+	while (text && i + 1 < ENCODING_COUNT && strcmp(text, encoding_text(i)) != 0)
+		i++;
+	return i;
+}
+
+static void read_claim(sqlite3_stmt *s, struct claim *c)
+{
+	*c = (struct claim){
+		.batch_id = sqlite3_column_int64(s, 0),
+		.priority = sqlite3_column_int(s, 1),
+		.records = (uint32_t)sqlite3_column_int64(s, 2),
+		.attempts = sqlite3_column_int(s, 3),
+		.class = queue_read_class(s, 4),
+		.signal = queue_read_signal(s, 5),
+		.encoding = read_encoding(s, 6),
+		.crc = (uint32_t)sqlite3_column_int64(s, 7),
+		.received_at_ns = sqlite3_column_int64(s, 8),
+		.raw_bytes = (size_t)sqlite3_column_int64(s, 9),
+		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
+	};
+}
+
+enum status claim_list(struct claim_reader *r, int64_t destination_id, int after_priority,
+		       int64_t after_batch_id, struct claim *ret, size_t max, size_t *ret_count,
+		       struct err *e)
+{
+	size_t n = 0;
+	enum status st = refresh(r, e);
+	if (st)
+		return st;
+	stmt_bind_int(r->list, 1, destination_id);
+	stmt_bind_int(r->list, 2, after_priority);
+	stmt_bind_int(r->list, 3, after_batch_id);
+	stmt_bind_int(r->list, 4, (int64_t)max);
+	while (n < max && (st = stmt_step(r->list, e)) == ST_OK)
+		read_claim(r->list, &ret[n++]);
+	stmt_reset(r->list);
+	if (st && st != ST_END)
+		return give_up(r, st);
+	*ret_count = n;
+	return ST_OK;
+}
+
+static enum status append_body(sqlite3_stmt *s, const struct claim *c, struct buf *out,
+			       struct err *e)
+{
+	const void *p = sqlite3_column_blob(s, 0);
+	size_t n = (size_t)sqlite3_column_bytes(s, 0);
+	if (!p && c->stored_bytes)
+		return err_set(e,
+			       sqlite3_errcode(sqlite3_db_handle(s)) == SQLITE_NOMEM ?
+				       ST_NO_MEMORY :
+				       ST_CORRUPT,
+			       "batch %lld: its payload cannot be read", (long long)c->batch_id);
+	if (n != c->stored_bytes || (uint32_t)crc32_z(0, p, n) != c->crc)
+		return err_set(e, ST_CORRUPT, "batch %lld: the checksum of its payload differs",
+			       (long long)c->batch_id);
+	return buf_append(out, bytes_of(p, n));
+}
+
+enum status claim_body(struct claim_reader *r, const struct claim *c, struct buf *out,
+		       struct err *e)
+{
+	enum status st = refresh(r, e);
+	if (st)
+		return st;
+	stmt_bind_int(r->body, 1, c->batch_id);
+	st = stmt_step(r->body, e);
+	if (st == ST_END)
+		return err_set(e, ST_NOT_FOUND, "batch %lld is gone", (long long)c->batch_id);
+	if (st)
+		return give_up(r, st);
+	st = append_body(r->body, c, out, e);
+	stmt_reset(r->body);
+	return st;
+}

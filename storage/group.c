@@ -1,0 +1,200 @@
+/* group.c - one group commit: the order in which the promise is kept.
+ *
+ * INVARIANTS
+ * (1) done(ST_OK) is called for a job only after the commit that holds its work returned success.
+ * (2) A commit that failed, or whose outcome is not known, completes no job with ST_OK. The data
+ *     may be in the file all the same; clients send again, and at-least-once covers it.
+ * (3) Each job is completed exactly once.
+ * (4) A job that fails with a CLASS_REJECT status has written nothing; any other failure undoes the
+ *     whole transaction.
+ *
+ * When the commit would pass the cap, or the disk is full, the transaction is run again without its
+ * puts: deliveries are settled on a full disk too. When a bug of ours fails the transaction
+ * (ST_INTERNAL), its jobs are run one by one, so that only the one at fault pays. */
+#include "storage/writer_internal.h"
+
+#include <string.h>
+
+#include "gateway/base/now.h"
+
+/* What a waiter is told: always something that it may try again. */
+static enum status for_waiter(enum status st)
+{
+	return status_class(st) == CLASS_RETRY ? st : ST_UNAVAILABLE;
+}
+
+static bool is_put(const struct write_job *job)
+{
+	return !job->apply;
+}
+
+static enum status run_job(struct writer *w, struct write_job *job, enum status admit)
+{
+	struct queue *q = &w->store.queue;
+	if (!is_put(job))
+		return job->apply(q, job);
+	return admit ? admit : pack_add(w->pack, q, (const struct put_job *)job);
+}
+
+/* Apply the jobs. Sets the results of those that failed alone. */
+static enum status apply_jobs(struct writer *w, struct group *g, enum status admit)
+{
+	for (size_t i = 0; i < g->count; i++) {
+		enum status st = run_job(w, g->jobs[i], admit);
+		bool is_refused = is_put(g->jobs[i]) && admit;
+		if (status_class(st) == CLASS_OK)
+			st = ST_OK;
+		g->results[i] = st;
+		if (st && status_class(st) != CLASS_REJECT && !is_refused)
+			return st; /* (4) */
+	}
+	return pack_flush(w->pack, &w->store.queue);
+}
+
+static enum status commit(struct writer *w)
+{
+	int64_t start = now_mono_ns();
+	enum status st = queue_commit(&w->store.queue);
+	series_observe(w->metrics.commit_seconds, (double)(now_mono_ns() - start) / NS_PER_S);
+	series_add(st ? w->metrics.commits_failed : w->metrics.commits_ok, 1);
+	return st;
+}
+
+/* One try. On failure nothing of it is left. */
+static enum status try_group(struct writer *w, struct group *g, enum status admit)
+{
+	struct queue *q = &w->store.queue;
+	const struct pack_stats *stats = pack_stats(w->pack);
+	pack_begin(w->pack);
+	q->ignored = 0;
+	memset(g->results, 0, sizeof(g->results[0]) * g->count);
+	enum status st = queue_begin(q);
+	if (!st)
+		st = apply_jobs(w, g, admit);
+	if (!st && stats->rows)
+		st = space_check_commit(&w->space, q, &w->store.checkpoint, stats->rows,
+					stats->stored_bytes);
+	if (!st)
+		st = commit(w);
+	if (st)
+		queue_rollback(q);
+	return st;
+}
+
+static bool has_puts(const struct group *g, bool *ret_only)
+{
+	size_t puts = 0;
+	for (size_t i = 0; i < g->count; i++)
+		puts += is_put(g->jobs[i]);
+	*ret_only = puts == g->count;
+	return puts > 0;
+}
+
+/* Before the waiters are told, so that whoever asks next hears the same. The loop logs it. */
+static void refuse(struct writer *w, enum status st)
+{
+	w->refused = st;
+	if (!atomic_load(&w->is_stopping))
+		atomic_store(&w->state, (int)st);
+}
+
+/* Puts are refused where the queue is full; what remains is tried. */
+static enum status try_with_space(struct writer *w, struct group *g)
+{
+	enum status admit = (enum status)atomic_load(&w->state);
+	bool is_only_puts;
+	w->refused = ST_OK;
+	bool is_with_puts = has_puts(g, &is_only_puts);
+	enum status st = admit && is_only_puts ? admit : try_group(w, g, admit);
+	if ((st == ST_FULL || st == ST_NO_SPACE) && !admit && is_with_puts) {
+		admit = st;
+		refuse(w, st);
+		if (is_only_puts)
+			return st;
+		st = try_group(w, g, admit);
+	}
+	/* The reserve's space is for this: settlements on a disk that is full to the brim. */
+	if (st == ST_NO_SPACE && !is_only_puts && space_release_reserve(&w->space)) {
+		refuse(w, ST_NO_SPACE);
+		st = try_group(w, g, ST_NO_SPACE);
+	}
+	return st;
+}
+
+static void complete(struct writer *w, struct group *g)
+{
+	int64_t now = now_mono_ns();
+	for (size_t i = 0; i < g->count; i++) {
+		struct write_job *job = g->jobs[i];
+		series_observe(w->metrics.wait_seconds, (double)(now - job->given_ns) / NS_PER_S);
+		job->done(job, g->results[i]); /* (3) the job is gone */
+	}
+	g->count = 0;
+}
+
+/* The transaction is on the disk. */
+static void note_stored(struct writer *w)
+{
+	const struct pack_stats *stats = pack_stats(w->pack);
+	struct queue *q = &w->store.queue;
+	if (q->ignored) {
+		series_add(w->metrics.ignored, (double)q->ignored);
+		q->ignored = 0;
+	}
+	if (!stats->rows)
+		return;
+	w->store.acked_id = q->last_id;
+	series_add(w->metrics.stored_bytes, (double)stats->stored_bytes);
+	series_add(w->metrics.received_bytes, (double)stats->raw_bytes);
+	for (int i = 0; i < w->store.slot_count; i++)
+		if (stats->slots >> i & 1 && w->subscribers[i])
+			chan_ring(w->subscribers[i]);
+}
+
+void group_fail(struct writer *w, struct group *g, enum status st)
+{
+	for (size_t i = 0; i < g->count; i++)
+		g->results[i] = for_waiter(st);
+	complete(w, g);
+}
+
+/* (2) Those that were rejected alone keep their own answer. */
+static void fail_rest(struct writer *w, struct group *g, enum status st)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (status_class(g->results[i]) != CLASS_REJECT)
+			g->results[i] = for_waiter(st);
+	complete(w, g);
+}
+
+static enum status run_one_by_one(struct writer *w, struct group *g)
+{
+	enum status first = ST_OK;
+	size_t count = g->count;
+	for (size_t i = 0; i < count; i++) {
+		struct group one = { .count = 1, .jobs = { g->jobs[i] } };
+		if (first == ST_IO || first == ST_CORRUPT) {
+			group_fail(w, &one, first);
+			continue;
+		}
+		enum status st = group_run(w, &one);
+		if (st)
+			first = st;
+	}
+	g->count = 0;
+	return first;
+}
+
+enum status group_run(struct writer *w, struct group *g)
+{
+	enum status st = try_with_space(w, g);
+	if (st == ST_INTERNAL && g->count > 1)
+		return run_one_by_one(w, g);
+	if (st) {
+		fail_rest(w, g, st);
+		return st;
+	}
+	note_stored(w);
+	complete(w, g); /* (1) */
+	return ST_OK;
+}

@@ -1,0 +1,84 @@
+/* storage/queue_sql.h - the statements of the queue by name, for storage/queue*.c only.
+ * Owner: the writer thread. Needs: storage/queue.h. */
+#ifndef STORAGE_QUEUE_SQL_H
+#define STORAGE_QUEUE_SQL_H
+
+#include "storage/queue.h"
+
+/* One line per statement; the index is the name. */
+#define STATEMENTS(X)                                                                              \
+	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
+	X(COMMIT, "COMMIT")                                                                        \
+	X(BATCH_INSERT,                                                                            \
+	  "INSERT INTO batches (received_at, signal, tenant, class, priority, requests, records, " \
+	  "raw_bytes, stored_bytes, encoding, crc, service, first_time, last_time, preview) "      \
+	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")             \
+	X(PAYLOAD_INSERT, "INSERT INTO payloads (batch_id, body) VALUES (?1, ?2)")                 \
+	X(DELIVERY_INSERT,                                                                         \
+	  "INSERT INTO deliveries (batch_id, destination_id, priority, state, records) "           \
+	  "VALUES (?1, ?2, ?3, 'ready', ?4) ON CONFLICT DO NOTHING")                               \
+	X(DELIVERY_FIND,                                                                           \
+	  "SELECT d.state, d.records, b.signal, b.class, b.stored_bytes, b.records, "              \
+	  "b.first_time, b.last_time FROM deliveries d JOIN batches b ON b.id = d.batch_id "       \
+	  "WHERE d.batch_id = ?1 AND d.destination_id = ?2")                                       \
+	X(DELIVERY_UPDATE,                                                                         \
+	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
+	  "last_status = ?5, last_error = ?6 WHERE batch_id = ?1 AND destination_id = ?2")         \
+	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
+	X(DELIVERY_ANY, "SELECT 1 FROM deliveries WHERE batch_id = ?1 LIMIT 1")                    \
+	X(PAYLOAD_DELETE, "DELETE FROM payloads WHERE batch_id = ?1")                              \
+	X(BATCH_DELETE, "DELETE FROM batches WHERE id = ?1")                                       \
+	X(TOTAL_ADD,                                                                               \
+	  "INSERT INTO totals (destination_id, signal, outcome, records) VALUES (?1, ?2, ?3, ?4) " \
+	  "ON CONFLICT DO UPDATE SET records = records + excluded.records")                        \
+	X(LOSS_INSERT,                                                                             \
+	  "INSERT INTO losses (at, destination_id, signal, class, reason, records, bytes, "        \
+	  "first_time, last_time, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")       \
+	X(DESTINATION_UPDATE,                                                                      \
+	  "UPDATE destinations SET state = ?2, state_since = ?3, next_attempt_at = ?4, "           \
+	  "last_success_at = coalesce(?5, last_success_at), reason = ?6 WHERE id = ?1")            \
+	X(DESTINATION_UPSERT,                                                                      \
+	  "INSERT INTO destinations (id, name, kind, is_configured, state_since) "                 \
+	  "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET kind = "                   \
+	  "CASE WHEN excluded.is_configured THEN excluded.kind ELSE kind END, "                    \
+	  "is_configured = max(is_configured, excluded.is_configured)")                            \
+	X(DESTINATION_FIND, "SELECT id FROM destinations WHERE name = ?1")                         \
+	X(DESTINATION_CONFIGURE,                                                                   \
+	  "UPDATE destinations SET is_configured = ?2 WHERE id = ?1 OR ?1 IS NULL")                \
+	X(REROUTE_LIST,                                                                            \
+	  "SELECT d.batch_id, d.priority, d.records, b.signal, b.class FROM deliveries d "         \
+	  "JOIN batches b ON b.id = d.batch_id WHERE d.destination_id = ?1 AND d.state = 'ready' " \
+	  "AND (d.priority, d.batch_id) > (?2, ?3) ORDER BY d.priority, d.batch_id LIMIT ?4")      \
+	X(SALVAGE_INSERT,                                                                          \
+	  "INSERT INTO salvages (path, found_at, reason, state) VALUES (?1, ?2, ?3, 'running') "   \
+	  "ON CONFLICT DO NOTHING")                                                                \
+	X(SALVAGE_ANY, "SELECT 1 FROM salvages WHERE state = 'running' LIMIT 1")                   \
+	X(SEQUENCE_DELETE, "DELETE FROM sqlite_sequence WHERE name = 'batches'")                   \
+	X(SEQUENCE_INSERT, "INSERT INTO sqlite_sequence (name, seq) VALUES ('batches', ?1)")       \
+	X(SEQUENCE_GET, "SELECT seq FROM sqlite_sequence WHERE name = 'batches'")                  \
+	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
+	X(PAGE_FREE, "PRAGMA freelist_count")
+
+enum statement {
+#define X(name, sql) Q_##name,
+	STATEMENTS(X)
+#undef X
+		Q_COUNT
+};
+_Static_assert((int)Q_COUNT <= (int)QUEUE_STATEMENTS_MAX, "room for every statement");
+
+/* The prepared statement; the queue keeps it. */
+MUST_USE enum status queue_statement(struct queue *q, enum statement i, sqlite3_stmt **ret);
+/* A statement with up to two integers and no rows. */
+MUST_USE enum status queue_run(struct queue *q, enum statement i, int64_t a, int64_t b);
+/* The first column of the first row. ST_END: no row. */
+MUST_USE enum status queue_ask(struct queue *q, enum statement i, int64_t a, int64_t *ret);
+/* The words of a closed set in a column. The CHECKs of the schema leave no other than ours. */
+enum signal queue_read_signal(sqlite3_stmt *s, int column);
+enum record_class queue_read_class(sqlite3_stmt *s, int column);
+/* (3) Counts accepted, unless the delivery is there already. */
+MUST_USE enum status queue_insert_delivery(struct queue *q, int64_t batch_id,
+					   int64_t destination_id, int priority, int64_t records,
+					   enum signal signal);
+
+#endif

@@ -1,0 +1,43 @@
+/* storage/space.h - may the queue grow: the cap on its size, the floor of free disk, the reserve.
+ * Owner: the writer thread. Needs: storage/queue.h, storage/checkpoint.h. */
+#ifndef STORAGE_SPACE_H
+#define STORAGE_SPACE_H
+
+#include <limits.h>
+
+#include "storage/checkpoint.h"
+#include "storage/queue.h"
+
+struct space {
+	const char *path; /* borrowed */
+	char reserve_path[PATH_MAX];
+	uint64_t max_bytes;
+	uint64_t min_free_bytes;
+	uint64_t wal_allowance; /* part of max_bytes that is kept for the WAL */
+	uint64_t reserve_bytes;
+	bool has_reserve;
+	uint64_t file_bytes; /* as of the last space_measure */
+	uint64_t free_bytes; /* of the file, for reuse */
+	uint64_t wal_bytes;  /* the WAL file */
+	uint64_t disk_free_bytes;
+};
+
+/* Borrows path. *io_step_bytes (the checkpoint step) is lowered where max_bytes is small. */
+void space_init(struct space *s, const char *path, uint64_t max_bytes, uint64_t min_free_bytes,
+		uint64_t *io_step_bytes);
+MUST_USE enum status space_measure(struct space *s, struct queue *q, const struct checkpoint *c);
+/* By the last measurement: ST_OK, ST_FULL or ST_NO_SPACE. Coming out of a state (was) takes a
+ * little more room than staying out of it. */
+enum status space_state(const struct space *s, const struct checkpoint *c, enum status was);
+/* In the transaction, before the commit: would it pass the cap or the floor? ST_FULL, ST_NO_SPACE:
+ * roll it back. */
+MUST_USE enum status space_check_commit(struct space *s, struct queue *q,
+					const struct checkpoint *c, uint64_t rows,
+					uint64_t stored_bytes);
+/* The reserve is a file that holds disk space, so that deliveries can be settled on a full disk.
+ * Where its space cannot be had there is none. */
+void space_hold_reserve(struct space *s);
+/* True: there was one, and its space is free now. */
+bool space_release_reserve(struct space *s);
+
+#endif

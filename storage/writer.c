@@ -1,0 +1,564 @@
+/* writer.c - the writer thread.
+ *
+ * One loop: take all that waits, run it as one transaction (storage/group.c), complete the waiters,
+ * checkpoint a step where it is time. While one commit syncs, the next group gathers in the
+ * channel: under load the groups grow by themselves, and a lone request waits for nobody. With a
+ * commit_interval the loop waits that long for company, for the sake of flash memory.
+ *
+ * STATES, as writer_state tells them and every put is answered:
+ *
+ *   ST_OK          -> ST_FULL         [measure, group.c]  the cap on the queue's size
+ *   ST_OK          -> ST_NO_SPACE     [measure, group.c]  the floor of free disk, or ENOSPC
+ *   any            -> ST_UNAVAILABLE  [enter_recovery]    memory and disk may disagree
+ *   ST_UNAVAILABLE -> ST_OK           [try_recovery]      reopened and verified
+ *   ST_FULL, ST_NO_SPACE -> ST_OK     [measure]           room again; settlements made it
+ *   any            -> ST_STOPPING     [writer_stop]
+ *
+ * Puts are answered by the state at once; settlements and other jobs run in all but the last two.
+ * This is the only thread that touches the connection, and the only file of storage/ that logs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/base/log.h"
+#include "gateway/base/now.h"
+#include "gateway/base/xalloc.h"
+#include "storage/file_checks.h"
+#include "storage/writer_internal.h"
+
+#define MEASURE_NS     (100 * NS_PER_MS)
+#define IDLE_NS        (2 * NS_PER_S)
+#define SLEEP_NS       (10 * NS_PER_S)
+#define BACKOFF_MIN_NS (100 * NS_PER_MS)
+#define BACKOFF_MAX_NS (10 * NS_PER_S)
+#define SETTLE_COST    4096  /* of a settled batch, in bytes of a put that takes as long */
+#define JOB_COST       65536 /* of any other job */
+
+/* Opening */
+
+static void register_metrics(struct writer_metrics *m)
+{
+	static const char *const states[] = { "ok", "full", "recovering", "degraded" };
+	m->commit_seconds = metric_series(M_COMMIT_SECONDS);
+	m->wait_seconds = metric_series(M_COMMIT_WAIT_SECONDS);
+	m->commits_ok = metric_series(M_COMMITS, "ok");
+	m->commits_failed = metric_series(M_COMMITS, "failed");
+	m->checkpoint_seconds = metric_series(M_CHECKPOINT_SECONDS);
+	m->wal_bytes = metric_series(M_WAL_BYTES);
+	m->db_bytes = metric_series(M_DB_BYTES);
+	m->free_bytes = metric_series(M_FREE_BYTES);
+	m->disk_free_bytes = metric_series(M_DISK_FREE_BYTES);
+	m->stored_bytes = metric_series(M_STORED_BYTES);
+	m->received_bytes = metric_series(M_RECEIVED_BYTES);
+	m->ignored = metric_series(M_SETTLE_IGNORED);
+	for (size_t i = 0; i < STATE_COUNT; i++)
+		m->states[i] = metric_series(M_QUEUE_STATE, states[i]);
+}
+
+static struct writer *make(const struct writer_options *o)
+{
+	struct writer *w = xcalloc(1, sizeof(*w));
+	w->lock_fd = -1;
+	w->pending_end = &w->pending;
+	w->commit_interval_ns = o->commit_interval_ns;
+	w->store.path = xstrdup(o->path);
+	w->store.page_size = o->page_size;
+	w->store.step_bytes = o->checkpoint_bytes ? o->checkpoint_bytes : CHECKPOINT_BYTES;
+	space_init(&w->space, w->store.path, o->max_size_bytes, o->min_free_disk_bytes,
+		   &w->store.step_bytes);
+	w->store.wal_keep_bytes = w->space.wal_allowance;
+	w->pack = pack_new(o->merge_bytes ? o->merge_bytes : PACK_MERGE_BYTES,
+			   o->has_encoding ? o->encoding : ENCODING_ZSTD,
+			   o->has_encoding ? o->level : 1);
+	register_metrics(&w->metrics);
+	return w;
+}
+
+static void destroy(struct writer *w)
+{
+	store_free(&w->store);
+	pack_free(w->pack);
+	file_unlock(w->lock_fd);
+	chan_done(&w->chan);
+	free(w);
+}
+
+/* Is something of a damaged file still to be moved over? */
+static void look_at_salvages(struct writer *w)
+{
+	bool has = false;
+	if (queue_has_salvage(&w->store.queue, &has) == ST_OK)
+		atomic_store(&w->is_degraded, has);
+}
+
+enum status writer_open(const struct writer_options *o, struct writer **ret, struct err *e)
+{
+	struct writer *w = make(o);
+	struct err ignored;
+	enum status st = chan_init(&w->chan, CHAN_WAKE_WAIT);
+	if (!st)
+		st = file_make_directory(o->path, e);
+	if (!st)
+		st = file_check_system(o->path, &w->note, e);
+	if (!st)
+		st = file_lock(o->path, &w->lock_fd, e);
+	if (!st)
+		st = store_open(&w->store, e);
+	if (st) {
+		destroy(w);
+		return st;
+	}
+	/* What a killed process left in the log may be readable and not on the disk (recover.c).
+	 * Where a reader or a full disk is in the way, the next checkpoints do it. */
+	st = checkpoint_truncate(&w->store.checkpoint, &w->is_truncated, &ignored);
+	(void)st;
+	look_at_salvages(w);
+	*ret = w;
+	return ST_OK;
+}
+
+enum status writer_destination(struct writer *w, const char *name, const char *kind, int *ret_slot,
+			       int64_t *ret_id, struct err *e)
+{
+	struct store *s = &w->store;
+	struct queue *q = &s->queue;
+	int64_t id = 0;
+	CHECK(!w->is_started);
+	if (s->slot_count == DESTINATIONS_MAX)
+		return err_set(e, ST_TOO_LARGE, "more than %d destinations", DESTINATIONS_MAX);
+	enum status st = queue_begin(q);
+	if (!st)
+		st = queue_destination(q, name, kind, 0, true, &id);
+	if (!st)
+		st = queue_commit(q);
+	if (st) {
+		queue_rollback(q);
+		return err_set(e, st, "store the destination %s: %s", name, err_text(&q->err, st));
+	}
+	int slot = s->slot_count++;
+	s->slots[slot] =
+		(struct store_slot){ .name = xstrdup(name), .kind = xstrdup(kind), .id = id };
+	pack_set_slot(w->pack, slot, id);
+	*ret_slot = slot;
+	*ret_id = id;
+	return ST_OK;
+}
+
+void writer_subscribe(struct writer *w, int slot, struct chan *chan)
+{
+	CHECK(!w->is_started && slot >= 0 && slot < w->store.slot_count);
+	w->subscribers[slot] = chan;
+}
+
+/* States and metrics */
+
+static void show_state(struct writer *w)
+{
+	enum status st = (enum status)atomic_load(&w->state);
+	bool is_full = st == ST_FULL || st == ST_NO_SPACE;
+	series_set(w->metrics.states[STATE_OK], st == ST_OK);
+	series_set(w->metrics.states[STATE_FULL], is_full);
+	series_set(w->metrics.states[STATE_RECOVERING], st == ST_UNAVAILABLE);
+	series_set(w->metrics.states[STATE_DEGRADED], atomic_load(&w->is_degraded));
+}
+
+static void log_state(const struct writer *w, enum status was, enum status now)
+{
+	if (now == ST_OK)
+		log_info("queue.room", "path=%s was=%s", LOG_QUOTE(w->store.path),
+			 status_name(was));
+	else
+		log_warn("queue.full",
+			 "path=%s state=%s file_bytes=%llu free_bytes=%llu wal_bytes=%llu "
+			 "disk_free_bytes=%llu max_size=%llu min_free_disk=%llu",
+			 LOG_QUOTE(w->store.path), status_name(now),
+			 (unsigned long long)w->space.file_bytes,
+			 (unsigned long long)w->space.free_bytes,
+			 (unsigned long long)w->space.wal_bytes,
+			 (unsigned long long)w->space.disk_free_bytes,
+			 (unsigned long long)w->space.max_bytes,
+			 (unsigned long long)w->space.min_free_bytes);
+}
+
+static void show_change(struct writer *w, enum status was, enum status now)
+{
+	static struct log_rate rate;
+	bool is_about_room =
+		now == ST_FULL || now == ST_NO_SPACE || was == ST_FULL || was == ST_NO_SPACE;
+	show_state(w);
+	if (was != now && is_about_room && now != ST_UNAVAILABLE && log_every(&rate, 5, NULL))
+		log_state(w, was, now);
+}
+
+static void set_state(struct writer *w, enum status now)
+{
+	if (atomic_load(&w->is_stopping))
+		return;
+	show_change(w, (enum status)atomic_exchange(&w->state, (int)now), now);
+}
+
+static void enter_recovery(struct writer *w, enum status cause, const char *words)
+{
+	w->is_recovering = true;
+	w->cause = cause;
+	w->backoff_ns = BACKOFF_MIN_NS;
+	w->recover_at_ns = 0;
+	set_state(w, ST_UNAVAILABLE);
+	log_error("queue.recovering", "path=%s error=%s", LOG_QUOTE(w->store.path),
+		  LOG_QUOTE(words));
+}
+
+/* Memory and disk may disagree after these; after the others a transaction failed and no more. */
+static bool is_grave(enum status st)
+{
+	return st == ST_IO || st == ST_CORRUPT;
+}
+
+static void measure(struct writer *w, int64_t now)
+{
+	struct store *s = &w->store;
+	enum status was = (enum status)atomic_load(&w->state);
+	w->measured_at_ns = now;
+	enum status st = space_measure(&w->space, &s->queue, &s->checkpoint);
+	if (is_grave(st))
+		enter_recovery(w, st, err_text(&s->queue.err, st));
+	if (st)
+		return;
+	set_state(w, space_state(&w->space, &s->checkpoint, was));
+	if (atomic_load(&w->state) == ST_OK)
+		space_hold_reserve(&w->space);
+	series_set(w->metrics.wal_bytes, (double)w->space.wal_bytes);
+	series_set(w->metrics.db_bytes, (double)w->space.file_bytes);
+	series_set(w->metrics.free_bytes, (double)w->space.free_bytes);
+	series_set(w->metrics.disk_free_bytes, (double)w->space.disk_free_bytes);
+}
+
+static void log_set_aside(const struct writer *w)
+{
+	log_error("queue.set_aside",
+		  "path=%s kept_as=%s error=%s next=\"a new file was started; what can be read of "
+		  "the old one is moved over in the background\"",
+		  LOG_QUOTE(w->store.path), LOG_QUOTE(w->store.set_aside),
+		  LOG_QUOTE(w->store.damage));
+}
+
+static void try_recovery(struct writer *w, int64_t now)
+{
+	struct store *s = &w->store;
+	struct err e = { .text = "" };
+	enum status st = store_recover(s, w->cause, &e);
+	if (s->set_aside[0])
+		log_set_aside(w);
+	if (st) {
+		static struct log_rate rate;
+		w->recover_at_ns = now + w->backoff_ns;
+		w->backoff_ns =
+			w->backoff_ns * 2 < BACKOFF_MAX_NS ? w->backoff_ns * 2 : BACKOFF_MAX_NS;
+		if (log_every(&rate, 10, NULL))
+			log_warn("queue.recovery_failed", "path=%s error=%s", LOG_QUOTE(s->path),
+				 LOG_QUOTE(err_text(&e, st)));
+		return;
+	}
+	if (s->lost_from)
+		log_error("queue.acknowledged_missing", "path=%s after_batch=%lld",
+			  LOG_QUOTE(s->path), (long long)s->lost_from);
+	for (int i = 0; i < s->slot_count; i++)
+		if (w->subscribers[i])
+			chan_ring(w->subscribers[i]);
+	w->is_recovering = false;
+	look_at_salvages(w);
+	log_info("queue.recovered", "path=%s", LOG_QUOTE(s->path));
+	atomic_store(&w->state, (int)ST_OK);
+	measure(w, now);
+}
+
+/* Checkpoints */
+
+static void note_checkpoint(struct writer *w, enum status st, int64_t start, const struct err *e)
+{
+	static struct log_rate rate;
+	const struct checkpoint *c = &w->store.checkpoint;
+	series_observe(w->metrics.checkpoint_seconds, (double)(now_mono_ns() - start) / NS_PER_S);
+	series_set(w->metrics.wal_bytes, (double)checkpoint_wal_bytes(c));
+	if (is_grave(st))
+		enter_recovery(w, st, err_text(e, st));
+	else if (st == ST_NO_SPACE && !space_release_reserve(&w->space))
+		set_state(w, ST_NO_SPACE);
+	if (c->is_held && checkpoint_is_alarming(c) && log_every(&rate, 60, NULL))
+		log_warn("queue.wal_held",
+			 "path=%s wal_bytes=%llu hint=\"a reader keeps the write-ahead log from "
+			 "being started over: look for a long SELECT in another process\"",
+			 LOG_QUOTE(w->store.path), (unsigned long long)checkpoint_wal_bytes(c));
+}
+
+static void checkpoint_after_group(struct writer *w)
+{
+	struct err e = { .text = "" };
+	bool did = false;
+	int64_t start = now_mono_ns();
+	enum status st = checkpoint_step(&w->store.checkpoint, &did, &e);
+	if (did)
+		note_checkpoint(w, st, start, &e);
+}
+
+static void checkpoint_when_idle(struct writer *w)
+{
+	struct err e = { .text = "" };
+	int64_t start = now_mono_ns();
+	enum status st = checkpoint_truncate(&w->store.checkpoint, &w->is_truncated, &e);
+	note_checkpoint(w, st, start, &e);
+}
+
+/* The loop */
+
+static void append_pending(struct writer *w, struct chan_item *list)
+{
+	*w->pending_end = list;
+	while (*w->pending_end)
+		w->pending_end = &(*w->pending_end)->next;
+}
+
+static enum status apply_settlement(struct queue *q, struct write_job *job)
+{
+	return queue_settle(q, (const struct settlement *)job);
+}
+
+static size_t cost(const struct write_job *job)
+{
+	size_t n = 0;
+	if (!job->apply) {
+		const struct put_job *put = (const struct put_job *)job;
+		for (size_t i = 0; i < put->part_count && i < RECORD_CLASS_COUNT; i++)
+			n += put->parts[i].body.n;
+		return n;
+	}
+	if (job->apply == apply_settlement)
+		return ((const struct settlement *)job)->count * SETTLE_COST;
+	return JOB_COST;
+}
+
+static void take_group(struct writer *w, struct group *g)
+{
+	size_t bytes = 0;
+	g->count = 0;
+	while (w->pending && g->count < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX) {
+		struct write_job *job = (struct write_job *)w->pending;
+		w->pending = w->pending->next;
+		g->jobs[g->count++] = job;
+		bytes += cost(job);
+	}
+	if (!w->pending)
+		w->pending_end = &w->pending;
+}
+
+static void fail_pending(struct writer *w, enum status st)
+{
+	while (w->pending) {
+		take_group(w, &w->group);
+		group_fail(w, &w->group, st);
+	}
+}
+
+static size_t pending_cost(const struct writer *w)
+{
+	size_t n = 0;
+	for (const struct chan_item *i = w->pending; i && n < GROUP_BYTES_MAX; i = i->next)
+		n += cost((const struct write_job *)i);
+	return n;
+}
+
+static void wait_for_company(struct writer *w)
+{
+	int64_t until = ((const struct write_job *)w->pending)->given_ns + w->commit_interval_ns;
+	while (now_mono_ns() < until && !atomic_load(&w->is_stopping) &&
+	       pending_cost(w) < GROUP_BYTES_MAX)
+		append_pending(w, chan_wait_all(&w->chan, until));
+}
+
+static int64_t next_deadline(const struct writer *w, int64_t now)
+{
+	if (w->is_recovering)
+		return w->recover_at_ns;
+	if (atomic_load(&w->state))
+		return now + MEASURE_NS;
+	if (!w->is_truncated)
+		return w->last_group_ns + IDLE_NS > now ? w->last_group_ns + IDLE_NS :
+							  now + IDLE_NS;
+	/* What others do with the disk is looked at now and then. */
+	return now + (w->delayed ? NS_PER_S : SLEEP_NS);
+}
+
+static void run_pending(struct writer *w)
+{
+	static struct log_rate rate;
+	take_group(w, &w->group);
+	bool has_jobs = false;
+	for (size_t i = 0; i < w->group.count && !has_jobs; i++)
+		has_jobs = w->group.jobs[i]->apply != NULL;
+	enum status was = (enum status)atomic_load(&w->state);
+	enum status st = group_run(w, &w->group);
+	w->last_group_ns = now_mono_ns();
+	w->is_truncated = false;
+	if (w->refused)
+		show_change(w, was, w->refused);
+	if (is_grave(st) || (st && queue_is_open(&w->store.queue)))
+		enter_recovery(w, st, err_text(&w->store.queue.err, st));
+	else if (st && st != ST_FULL && st != ST_NO_SPACE && log_every(&rate, 10, NULL))
+		log_error("queue.commit_failed", "path=%s error=%s", LOG_QUOTE(w->store.path),
+			  LOG_QUOTE(err_text(&w->store.queue.err, st)));
+	if (!w->is_recovering && has_jobs && atomic_load(&w->is_degraded))
+		look_at_salvages(w);
+	if (!w->is_recovering)
+		checkpoint_after_group(w);
+}
+
+static void retry_delayed(struct writer *w)
+{
+	append_pending(w, w->delayed);
+	w->delayed = NULL;
+}
+
+static void loop_once(struct writer *w)
+{
+	int64_t now = now_mono_ns();
+	if (!w->pending)
+		append_pending(w, chan_wait_all(&w->chan, next_deadline(w, now)));
+	else
+		append_pending(w, chan_take_all(&w->chan));
+	if (atomic_load(&w->is_stopping))
+		return;
+	if (!w->is_recovering && atomic_exchange(&w->is_suspect, false))
+		enter_recovery(w, ST_CORRUPT, "a reader found the file damaged");
+	now = now_mono_ns();
+	if (w->is_recovering) {
+		fail_pending(w, ST_UNAVAILABLE);
+		if (now >= w->recover_at_ns)
+			try_recovery(w, now);
+		return;
+	}
+	if (w->pending && w->commit_interval_ns > 0)
+		wait_for_company(w);
+	if (w->pending)
+		run_pending(w);
+	now = now_mono_ns();
+	if (!w->is_recovering && now - w->measured_at_ns >= MEASURE_NS)
+		measure(w, now);
+	bool is_idle = !w->pending && now - w->last_group_ns >= IDLE_NS;
+	if (!w->is_recovering && is_idle && w->delayed)
+		retry_delayed(w);
+	if (!w->is_recovering && is_idle && !w->is_truncated &&
+	    atomic_load(&w->state) != ST_NO_SPACE)
+		checkpoint_when_idle(w);
+}
+
+static void log_start(const struct writer *w)
+{
+	if (w->note)
+		log_warn("queue.file_system", "path=%s note=%s", LOG_QUOTE(w->store.path),
+			 LOG_QUOTE(w->note));
+	if (w->store.set_aside[0])
+		log_set_aside(w);
+	log_info("queue.open", "path=%s file_bytes=%llu free_bytes=%llu sqlite=%s",
+		 LOG_QUOTE(w->store.path), (unsigned long long)w->space.file_bytes,
+		 (unsigned long long)w->space.free_bytes, sqlite3_libversion());
+}
+
+static void *writer_main(void *arg)
+{
+	struct writer *w = arg;
+	measure(w, now_mono_ns());
+	log_start(w);
+	while (!atomic_load(&w->is_stopping))
+		loop_once(w);
+	return NULL;
+}
+
+enum status writer_start(struct writer *w, struct err *e)
+{
+	enum status st = store_save_slots(&w->store, e);
+	if (st)
+		return st;
+	if (pthread_create(&w->thread, NULL, writer_main, w) != 0)
+		return err_set(e, ST_NO_MEMORY, "start the writer thread");
+	w->is_started = true;
+	return ST_OK;
+}
+
+void writer_stop(struct writer *w)
+{
+	struct err e = { .text = "" };
+	bool is_whole = false;
+	if (!w)
+		return;
+	atomic_store(&w->state, (int)ST_STOPPING);
+	atomic_store(&w->is_stopping, true);
+	chan_ring(&w->chan);
+	if (w->is_started)
+		(void)pthread_join(w->thread, NULL);
+	atomic_store(&w->state, (int)ST_STOPPING);
+	/* From here on this thread is the writer. */
+	append_pending(w, chan_take_all(&w->chan));
+	retry_delayed(w);
+	fail_pending(w, ST_STOPPING);
+	if (w->store.db && !w->is_recovering) {
+		enum status st = checkpoint_truncate(&w->store.checkpoint, &is_whole, &e);
+		if (st)
+			log_warn("queue.checkpoint_failed",
+				 "path=%s error=%s next=\"nothing is lost: "
+				 "the next start does it\"",
+				 LOG_QUOTE(w->store.path), LOG_QUOTE(err_text(&e, st)));
+	}
+	destroy(w);
+}
+
+/* Giving */
+
+void writer_give(struct writer *w, struct write_job *job)
+{
+	job->given_ns = now_mono_ns();
+	chan_give_item(&w->chan, &job->item);
+}
+
+void writer_put(struct writer *w, struct put_job *put)
+{
+	put->job.apply = NULL;
+	writer_give(w, &put->job);
+}
+
+void writer_settle(struct writer *w, struct settlement *s)
+{
+	s->job.apply = apply_settlement;
+	writer_give(w, &s->job);
+}
+
+static enum status apply_destination_update(struct queue *q, struct write_job *job)
+{
+	return queue_update_destination(q, (const struct destination_update *)job);
+}
+
+void writer_update_destination(struct writer *w, struct destination_update *u)
+{
+	u->job.apply = apply_destination_update;
+	writer_give(w, &u->job);
+}
+
+enum status writer_state(struct writer *w)
+{
+	return (enum status)atomic_load(&w->state);
+}
+
+bool writer_is_degraded(struct writer *w)
+{
+	return atomic_load(&w->is_degraded);
+}
+
+const char *writer_path(const struct writer *w)
+{
+	return w->store.path;
+}
+
+void writer_suspect(struct writer *w)
+{
+	atomic_store(&w->is_suspect, true);
+	chan_ring(&w->chan);
+}

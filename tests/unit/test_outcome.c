@@ -1,0 +1,71 @@
+/* What each answer of a backend means for the data: every row of the table, and its edges. */
+#include "gateway/forward/outcome.h"
+#include "tests/support/expect.h"
+
+START_TEST(every_status_has_its_verdict)
+{
+	static const struct {
+		int status;
+		enum verdict want;
+		const char *why;
+	} cases[] = {
+		{ 0, VERDICT_RETRY, "no answer" },
+		{ 100, VERDICT_RETRY, "no final answer" },
+		{ 199, VERDICT_RETRY, "no final answer" },
+		{ 200, VERDICT_DELIVERED, "OTLP success" },
+		{ 202, VERDICT_DELIVERED, "accepted" },
+		{ 204, VERDICT_DELIVERED, "Loki's success" },
+		{ 299, VERDICT_DELIVERED, "the last of 2xx" },
+		{ 300, VERDICT_RETRY, "redirects say nothing of the data" },
+		{ 302, VERDICT_RETRY, "a captive portal" },
+		{ 308, VERDICT_RETRY, "redirects are not followed" },
+		{ 400, VERDICT_REFUSED, "bad data" },
+		{ 401, VERDICT_UNAUTHORIZED, "an expired token" },
+		{ 402, VERDICT_REFUSED, "other 4xx" },
+		{ 403, VERDICT_UNAUTHORIZED, "an expired token" },
+		{ 404, VERDICT_REFUSED, "other 4xx" },
+		{ 407, VERDICT_UNAUTHORIZED, "a proxy's credentials" },
+		{ 408, VERDICT_RETRY, "it did not come whole" },
+		{ 409, VERDICT_REFUSED, "other 4xx" },
+		{ 413, VERDICT_TOO_LARGE, "send smaller" },
+		{ 415, VERDICT_REFUSED, "otlp_http tries another encoding first" },
+		{ 422, VERDICT_REFUSED, "other 4xx" },
+		{ 425, VERDICT_RETRY, "too early" },
+		{ 429, VERDICT_RETRY, "OTLP: retryable" },
+		{ 499, VERDICT_REFUSED, "the last of 4xx" },
+		{ 500, VERDICT_RETRY, "a bad day" },
+		{ 501, VERDICT_RETRY, "a bad day" },
+		{ 502, VERDICT_RETRY, "OTLP: retryable" },
+		{ 503, VERDICT_RETRY, "OTLP: retryable" },
+		{ 504, VERDICT_RETRY, "OTLP: retryable" },
+		{ 505, VERDICT_RETRY, "a bad day" },
+		{ 599, VERDICT_RETRY, "a bad day" },
+		{ 600, VERDICT_RETRY, "no HTTP status" },
+		{ -1, VERDICT_RETRY, "no HTTP status" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum verdict got = outcome_of_http(cases[i].status);
+		ck_assert_msg(got == cases[i].want, "%d is %s, expected %s: %s", cases[i].status,
+			      outcome_verdict_text(got), outcome_verdict_text(cases[i].want),
+			      cases[i].why);
+	}
+}
+END_TEST
+
+START_TEST(every_verdict_has_a_word_of_its_own)
+{
+	for (int a = 0; a < VERDICT_COUNT; a++) {
+		ck_assert_ptr_nonnull(outcome_verdict_text((enum verdict)a));
+		for (int b = 0; b < a; b++)
+			ck_assert_str_ne(outcome_verdict_text((enum verdict)a),
+					 outcome_verdict_text((enum verdict)b));
+	}
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const cases[] = { every_status_has_its_verdict,
+				       every_verdict_has_a_word_of_its_own };
+	return run_cases("outcome", cases, sizeof(cases) / sizeof(cases[0]));
+}
