@@ -131,8 +131,8 @@ def test_nothing_to_ask_and_nothing_to_read(tmp_path):
 
 
 def test_a_port_of_another_program_is_told(gateway):
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=4)
-    assert "gateway" not in done.stdout
+    done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=1)
+    assert "is it another program's port?" in done.stderr and not done.stdout
 
 
 @pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]])
@@ -168,6 +168,6 @@ def test_check_config(tmp_path):
     done = tidegate("check-config", "--config", bad, code=3)
     assert "bad.yaml:2:3" in done.stderr and "max_size" in done.stderr and not done.stdout
     bad.write_text("admin: {endpoint: '0.0.0.0:0'}\n")
-    assert "set admin.token" in tidegate("check-config", "--config", bad, code=3).stderr
+    assert "admin.token" in tidegate("check-config", "--config", bad, code=3).stderr
     tidegate("check-config", "--config", tmp_path / "none.yaml", code=3)
     tidegate("check-config")
