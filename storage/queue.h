@@ -64,7 +64,8 @@ MUST_USE enum status queue_settle(struct queue *q, const struct settlement *s);
 /* ST_NOT_FOUND: no such destination. */
 MUST_USE enum status queue_update_destination(struct queue *q, const struct destination_update *u);
 
-/* Find or make the destination by name; id 0 lets the queue choose. is_configured is stored. */
+/* Find or make the destination by name; id 0 lets the queue choose. One that is not configured
+ * takes nothing from a row that is. */
 MUST_USE enum status queue_destination(struct queue *q, const char *name, const char *kind,
 				       int64_t id, bool is_configured, int64_t *ret_id);
 /* Every destination but these counts as not configured. */

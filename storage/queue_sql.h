@@ -39,8 +39,9 @@
 	  "last_success_at = coalesce(?5, last_success_at), reason = ?6 WHERE id = ?1")            \
 	X(DESTINATION_UPSERT,                                                                      \
 	  "INSERT INTO destinations (id, name, kind, is_configured, state_since) "                 \
-	  "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, "    \
-	  "is_configured = excluded.is_configured")                                                \
+	  "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET kind = "                   \
+	  "CASE WHEN excluded.is_configured THEN excluded.kind ELSE kind END, "                    \
+	  "is_configured = max(is_configured, excluded.is_configured)")                            \
 	X(DESTINATION_FIND, "SELECT id FROM destinations WHERE name = ?1")                         \
 	X(DESTINATION_CONFIGURE,                                                                   \
 	  "UPDATE destinations SET is_configured = ?2 WHERE id = ?1 OR ?1 IS NULL")                \

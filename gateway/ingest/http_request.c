@@ -26,7 +26,9 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
-/* A refused body up to this length is read for the sake of the connection. */
+/* A refused body up to this length is read for the sake of the connection. One without a length may
+ * be as long as the limit beyond the limit: its sender shall learn why, and not send it for ever.
+ */
 enum { DRAIN_MAX_BYTES = 1 << 20, RETRY_AFTER_S = 1 };
 
 /* The headers that matter, borrowed from libmicrohttpd. */
@@ -62,8 +64,10 @@ static enum MHD_Result collect(void *cls, enum MHD_ValueKind kind, const char *k
 		if (strcasecmp(key, wanted[i].name) != 0)
 			continue;
 		const char **slot = (const char **)(void *)((char *)h + wanted[i].slot);
-		h->is_repeated = h->is_repeated || (*slot && wanted[i].must_be_single);
-		*slot = value ? value : "";
+		if (*slot)
+			h->is_repeated = h->is_repeated || wanted[i].must_be_single;
+		else
+			*slot = value ? value : "";
 		break;
 	}
 	return MHD_YES;
@@ -154,7 +158,8 @@ static struct http_request *begin(struct http_connection *c, const char *url, co
 	r->call.transport = "http";
 	r->call.done = on_done;
 	r->origin = ret_headers->origin;
-	r->drain_left = r->call.max_message_bytes;
+	r->drain_left = r->call.max_message_bytes > DRAIN_MAX_BYTES ? r->call.max_message_bytes :
+								      DRAIN_MAX_BYTES;
 	/* Errors speak the request's encoding, so it is looked at first. */
 	if (http_parse_media(ret_headers->type, &r->media, NULL))
 		r->media = HTTP_MEDIA_OTHER;

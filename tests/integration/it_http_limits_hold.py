@@ -144,7 +144,9 @@ def test_more_body_than_the_length_says_is_another_request(start_gateway):
     with RawClient(gateway) as client:
         client.request(body=body + b"garbage\r\n\r\n", length=len(body))
         assert client.answer().status == 200
-        assert client.answer().status == 400
+        # What is no request line ends the connection.
+        answer = client.answer()
+        assert answer is None or answer.status == 400
     assert otlp.queued_ids(gateway) == ids
 
 
