@@ -1,6 +1,5 @@
 /* storage/inspect.h - looking into a queue file: beside a live gateway, or when none runs.
  * Owner: one thread per struct inspect. Needs: gateway/base, schema.
- * large file: every way to look into the queue, in one place.
  * Reads only, in short transactions that a time limit ends: a look never starves a checkpoint.
  * large file: the rows that the API, the command line and the metrics show, one struct each. */
 #ifndef STORAGE_INSPECT_H

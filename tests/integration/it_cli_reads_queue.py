@@ -103,16 +103,19 @@ def test_what_is_not_there_is_told(gateway):
                                                 code=4).stderr
 
 
-def test_with_the_gateway_stopped_its_file_is_read(start_gateway):
+@pytest.mark.parametrize("end", ["sigterm", "sigkill"])
+def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
+    """Also where it was killed, and the write-ahead log holds what the file does not yet."""
     port = closed_port()
     gateway = start_gateway({"admin": {"endpoint": f"127.0.0.1:{port}"}})
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     said = tidegate("status", "--config", gateway.config_path).stdout
     assert f"source       gateway at 127.0.0.1:{port}" in said
-    gateway.sigterm()
+    getattr(gateway, end)()
     done = tidegate("status", "--config", gateway.config_path, code=6)
     assert f"(no gateway listens on 127.0.0.1:{port})" in done.stdout
-    tidegate("queue", "--config", gateway.config_path)
+    page = json.loads(tidegate("queue", "-o", "json", "--config", gateway.config_path).stdout)
+    assert [b["records"] for b in page["batches"]] == [2]
     gateway.start()
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     gateway.assert_balanced()
@@ -131,8 +134,8 @@ def test_nothing_to_ask_and_nothing_to_read(tmp_path):
 
 
 def test_a_port_of_another_program_is_told(gateway):
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=4)
-    assert "gateway" not in done.stdout
+    done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=1)
+    assert "is it another program's port?" in done.stderr and not done.stdout
 
 
 @pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]])
@@ -168,6 +171,6 @@ def test_check_config(tmp_path):
     done = tidegate("check-config", "--config", bad, code=3)
     assert "bad.yaml:2:3" in done.stderr and "max_size" in done.stderr and not done.stdout
     bad.write_text("admin: {endpoint: '0.0.0.0:0'}\n")
-    assert "set admin.token" in tidegate("check-config", "--config", bad, code=3).stderr
+    assert "admin.token" in tidegate("check-config", "--config", bad, code=3).stderr
     tidegate("check-config", "--config", tmp_path / "none.yaml", code=3)
     tidegate("check-config")

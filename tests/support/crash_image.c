@@ -4,10 +4,10 @@
  * in order. An image is the durable content with a choice of the pending events on top; files do
  * not wait for one another, so that unsynced writes of two files can overtake each other.
  *
- * A deletion is pending like a write, unless the directory was synced with it, or the file was made
- * again: then it is as durable as what came after. A failed sync loses what was pending for good
- * (that is what Linux does: the pages are marked clean), but for the variant that keeps all: which
- * of it had reached the disk nobody knows.
+ * A deletion is pending like a write, until the directory is synced: with it, or with the first
+ * sync of a new WAL or journal (os_unix.c does that), or until the file is made again. A failed
+ * sync loses what was pending for good (that is what Linux does: the pages are marked clean), but
+ * for the variant that keeps all: which of it had reached the disk nobody knows.
  *
  * Sectors are 512 bytes and atomic, as SQLite assumes with SQLITE_IOCAP_POWERSAFE_OVERWRITE: bytes
  * around a write are not touched by it. */
@@ -39,6 +39,7 @@ struct file_state {
 	struct pending *pending;
 	size_t count;
 	size_t cap;
+	bool is_new; /* not synced yet */
 };
 
 struct crash_disk {
@@ -152,6 +153,19 @@ static void make_durable(struct file_state *f)
 	f->count = 0;
 }
 
+/* Deletions become durable, with what was written before them. */
+static void sync_directory(struct crash_disk *d)
+{
+	for (int i = 0; i < FILES_MAX; i++) {
+		struct file_state *f = &d->files[i];
+		for (size_t k = 0; k < f->count; k++)
+			if (f->pending[k].event->kind == VFS_DELETE) {
+				image_apply(&f->durable, f->pending[k].event);
+				f->count = 0;
+			}
+	}
+}
+
 static void add_pending(struct file_state *f, const struct vfs_event *event)
 {
 	if (f->count == f->cap) {
@@ -170,6 +184,9 @@ void crash_disk_advance(struct crash_disk *d, const struct vfs_event *event)
 	switch (event->kind) {
 	case VFS_SYNC:
 		make_durable(f);
+		if (f->is_new)
+			sync_directory(d);
+		f->is_new = false;
 		break;
 	case VFS_SYNC_FAILED:
 		for (size_t i = 0; i < f->count; i++)
@@ -179,6 +196,7 @@ void crash_disk_advance(struct crash_disk *d, const struct vfs_event *event)
 		/* A file without content stands for none at all: a new name needs no sync here. */
 		make_durable(f);
 		image_apply(&f->durable, event);
+		f->is_new = strchr(vfs_log_name(event->file), '-') != NULL;
 		break;
 	case VFS_DELETE:
 		if (event->n) {

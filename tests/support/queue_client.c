@@ -251,8 +251,8 @@ int64_t facts_int(const char *path, const char *sql)
 	return value;
 }
 
-/* Calls mark for each request that the payload names. */
-static void scan_names(struct bytes body, uint8_t *counts)
+/* Count each request that the payload names, and note its batch. */
+static void scan_names(struct bytes body, int64_t batch_id, uint8_t *counts, int64_t *batch_of)
 {
 	const uint8_t *end = body.p + body.n;
 	const uint8_t *p = body.p;
@@ -262,8 +262,10 @@ static void scan_names(struct bytes body, uint8_t *counts)
 			return;
 		memcpy(digits, p + 4, 8);
 		long id = strtol(digits, NULL, 10);
-		if (id > 0 && id < CLIENT_IDS_MAX)
+		if (id > 0 && id < CLIENT_IDS_MAX) {
 			counts[id]++;
+			batch_of[id] = batch_id;
+		}
 		p += NAME_BYTES;
 	}
 }
@@ -276,36 +278,41 @@ static enum encoding encoding_of(const char *text)
 	return ENCODING_COUNT;
 }
 
-/* Columns: state, encoding, crc, body. */
+/* Columns: destination, batch, is dead, encoding, crc, body. */
 static void look_at_row(sqlite3_stmt *stmt, struct facts *f)
 {
-	const char *state = (const char *)sqlite3_column_text(stmt, 0);
-	enum encoding encoding = encoding_of((const char *)sqlite3_column_text(stmt, 1));
+	int64_t destination = sqlite3_column_int64(stmt, 0);
+	bool is_dead = sqlite3_column_int(stmt, 2) != 0;
+	enum encoding encoding = encoding_of((const char *)sqlite3_column_text(stmt, 3));
 	struct bytes body =
-		bytes_of(sqlite3_column_blob(stmt, 3), (size_t)sqlite3_column_bytes(stmt, 3));
+		bytes_of(sqlite3_column_blob(stmt, 5), (size_t)sqlite3_column_bytes(stmt, 5));
 	struct buf out;
+	if (destination <= 0 || destination >= CLIENT_DESTINATIONS_MAX) {
+		f->crc_errors++;
+		return;
+	}
 	buf_init(&out, PAYLOAD_MAX, NULL);
-	bool is_good = crc32(0, body.p, (uInt)body.n) == (uLong)sqlite3_column_int64(stmt, 2) &&
-		       encoding < ENCODING_COUNT && decompress(encoding, body, &out, NULL) == ST_OK;
-	if (is_good)
-		scan_names(buf_view(&out), strcmp(state, "dead") == 0 ? f->dead : f->ready);
+	if (crc32(0, body.p, (uInt)body.n) == (uLong)sqlite3_column_int64(stmt, 4) &&
+	    encoding < ENCODING_COUNT && decompress(encoding, body, &out, NULL) == ST_OK)
+		scan_names(buf_view(&out), sqlite3_column_int64(stmt, 1),
+			   is_dead ? f->dead[destination] : f->ready[destination], f->batch_of);
 	else
 		f->crc_errors++;
 	buf_done(&out);
 }
 
-static void look_at_rows(sqlite3 *db, int64_t destination_id, struct facts *f)
+static void look_at_rows(sqlite3 *db, struct facts *f)
 {
-	static const char sql[] = "SELECT q.state, b.encoding, b.crc, p.body FROM deliveries q"
-				  " LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN payloads p "
-				  "ON p.batch_id = b.id"
-				  " WHERE ?1 = 0 OR q.destination_id = ?1";
+	static const char sql[] =
+		"SELECT q.destination_id, q.batch_id, q.state = 'dead', ifnull(b.encoding, ''), "
+		"b.crc,"
+		" p.body FROM deliveries q LEFT JOIN batches b ON b.id = q.batch_id"
+		" LEFT JOIN payloads p ON p.batch_id = q.batch_id";
 	sqlite3_stmt *stmt = NULL;
 	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		return;
-	(void)sqlite3_bind_int64(stmt, 1, destination_id);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
-		if (sqlite3_column_type(stmt, 3) == SQLITE_NULL)
+		if (sqlite3_column_type(stmt, 5) == SQLITE_NULL)
 			f->crc_errors++;
 		else
 			look_at_row(stmt, f);
@@ -313,7 +320,7 @@ static void look_at_rows(sqlite3 *db, int64_t destination_id, struct facts *f)
 	(void)sqlite3_finalize(stmt);
 }
 
-bool facts_read(const char *path, int64_t destination_id, struct facts *ret)
+bool facts_read(const char *path, struct facts *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	sqlite3 *db = open_for_look(path);
@@ -327,39 +334,21 @@ bool facts_read(const char *path, int64_t destination_id, struct facts *ret)
 		(void)snprintf(ret->problem, sizeof(ret->problem), "%s", verdict);
 	(void)sqlite3_finalize(stmt);
 	ret->imbalance = one_int(db, "SELECT ifnull(sum(abs(difference)), 0) FROM balance");
+	ret->accepted = one_int(
+		db, "SELECT ifnull(sum(records), 0) FROM totals WHERE outcome = 'accepted'");
+	ret->delivered = one_int(
+		db, "SELECT ifnull(sum(records), 0) FROM totals WHERE outcome = 'delivered'");
 	ret->batches = one_int(db, "SELECT count(*) FROM batches");
-	ret->max_batch_id = one_int(db, "SELECT ifnull(max(id), 0) FROM batches");
-	look_at_rows(db, destination_id, ret);
+	look_at_rows(db, ret);
 	(void)sqlite3_close(db);
 	return true;
 }
 
-bool facts_batch_of(const char *path, int64_t request_id, int64_t *ret_batch_id)
+void client_execute(const char *path, const char *sql)
 {
-	sqlite3 *db = open_for_look(path);
-	sqlite3_stmt *stmt = NULL;
-	bool is_found = false;
-	if (!db || sqlite3_prepare_v2(db,
-				      "SELECT b.id, b.encoding, p.body FROM batches b"
-				      " JOIN payloads p ON p.batch_id = b.id",
-				      -1, &stmt, NULL) != SQLITE_OK)
-		goto out;
-	while (!is_found && sqlite3_step(stmt) == SQLITE_ROW) {
-		uint8_t counts[CLIENT_IDS_MAX] = { 0 };
-		struct bytes body = bytes_of(sqlite3_column_blob(stmt, 2),
-					     (size_t)sqlite3_column_bytes(stmt, 2));
-		struct buf out;
-		buf_init(&out, PAYLOAD_MAX, NULL);
-		enum encoding encoding = encoding_of((const char *)sqlite3_column_text(stmt, 1));
-		if (decompress(encoding, body, &out, NULL) == ST_OK)
-			scan_names(buf_view(&out), counts);
-		buf_done(&out);
-		is_found = counts[request_id] > 0;
-		if (is_found)
-			*ret_batch_id = sqlite3_column_int64(stmt, 0);
-	}
-out:
-	(void)sqlite3_finalize(stmt);
-	(void)sqlite3_close(db);
-	return is_found;
+	sqlite3 *db = NULL;
+	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+	(void)sqlite3_busy_timeout(db, 10000);
+	CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
+	CHECK(sqlite3_close(db) == SQLITE_OK);
 }

@@ -6,7 +6,12 @@
 
 #include "storage/writer.h"
 
-enum { CLIENT_PUTS_MAX = 16, CLIENT_IDS_MAX = 4096, CLIENT_PATH_SIZE = 1024 };
+enum {
+	CLIENT_PUTS_MAX = 16,
+	CLIENT_IDS_MAX = 4096,
+	CLIENT_DESTINATIONS_MAX = 64,
+	CLIENT_PATH_SIZE = 1024
+};
 
 /* One request. Its body names its id, so that it is found again in whatever batch it was merged. */
 struct client_request {
@@ -39,19 +44,23 @@ struct facts {
 	bool is_sound;      /* integrity_check says ok */
 	char problem[256];  /* else what it says */
 	int64_t imbalance;  /* sum of abs(difference) of the balance view */
-	int64_t crc_errors; /* payloads that do not match their crc, or do not decompress */
+	int64_t crc_errors; /* rows that make no sense: a payload that is not its crc's, a stranger
+			     */
 	int64_t batches;
-	int64_t max_batch_id;
-	/* How often request id stands in a batch that is owed to the destination of row id d. */
-	uint8_t ready[CLIENT_IDS_MAX];
-	uint8_t dead[CLIENT_IDS_MAX];
+	int64_t accepted; /* records of the outcome in totals, of all destinations */
+	int64_t delivered;
+	/* How often request i stands in batches that are owed to the destination of row id d. */
+	uint8_t ready[CLIENT_DESTINATIONS_MAX][CLIENT_IDS_MAX];
+	uint8_t dead[CLIENT_DESTINATIONS_MAX][CLIENT_IDS_MAX];
+	/* The batch that request i was merged into; 0: none is there. */
+	int64_t batch_of[CLIENT_IDS_MAX];
 };
 
-/* destination_id 0: any. False: the file cannot be read (problem says why). */
-bool facts_read(const char *path, int64_t destination_id, struct facts *ret);
+/* False: the file cannot be read (problem says why). */
+bool facts_read(const char *path, struct facts *ret);
 /* The one integer of a query, -1 where it fails. */
 int64_t facts_int(const char *path, const char *sql);
-/* Whether the body of the batch names the request. */
-bool facts_batch_of(const char *path, int64_t request_id, int64_t *ret_batch_id);
+/* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */
+void client_execute(const char *path, const char *sql);
 
 #endif

@@ -96,7 +96,7 @@ static void tear_down(struct fixture *fx)
 		forward_free(fx->sides[i].forward);
 		http_sink_free(fx->sides[i].sink);
 	}
-	ck_assert(facts_read(fx->path, 0, &facts));
+	ck_assert(facts_read(fx->path, &facts));
 	ck_assert_msg(facts.is_sound, "%s", facts.problem);
 	ck_assert_int_eq(facts.imbalance, 0);
 	config_free(fx->config);
@@ -285,9 +285,9 @@ START_TEST(only_the_batch_that_is_refused_becomes_a_dead_letter)
 	wait_drained(fx);
 	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 5, 6, 100);
 	wait_drained(fx);
-	ck_assert(facts_read(fx->path, s->id, &facts));
+	ck_assert(facts_read(fx->path, &facts));
 	for (int id = 1; id <= 6; id++)
-		ck_assert_int_eq(facts.dead[id], id == 3);
+		ck_assert_int_eq(facts.dead[s->id][id], id == 3);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT last_status FROM dead_letters"), 400);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters WHERE last_error = "
 					     "'HTTP 400: no such tenant'"),
@@ -469,9 +469,9 @@ START_TEST(a_signal_that_fails_alone_does_not_hold_up_the_others)
 	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 13, 14, 100);
 	wait_for(fx, "SELECT count(*) FROM deliveries", 2);
 	struct facts facts;
-	ck_assert(facts_read(fx->path, s->id, &facts));
-	ck_assert_int_eq(facts.ready[1], 1);
-	ck_assert_int_eq(facts.ready[2], 1);
+	ck_assert(facts_read(fx->path, &facts));
+	ck_assert_int_eq(facts.ready[s->id][1], 1);
+	ck_assert_int_eq(facts.ready[s->id][2], 1);
 	wait_state(fx, "up");
 	stop_forwards(fx, 0);
 	tear_down(fx);
@@ -496,9 +496,9 @@ START_TEST(too_large_an_export_is_sent_in_smaller_ones)
 	start_forwards(fx);
 	wait_drained(fx);
 	struct facts facts;
-	ck_assert(facts_read(fx->path, s->id, &facts));
+	ck_assert(facts_read(fx->path, &facts));
 	for (int id = 1; id <= 10; id++)
-		ck_assert_int_eq(facts.dead[id], id == 9);
+		ck_assert_int_eq(facts.dead[s->id][id], id == 9);
 	ck_assert_int_eq(total(fx, "delivered"), 90);
 	tear_down(fx);
 }
