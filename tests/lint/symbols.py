@@ -1,36 +1,36 @@
-"""No function of ours has the name of one in a library that we link.
+"""Says which of our functions have the name of a function in a library that we link: the linker takes ours for both,
+without a word, and the library's callers crash.
 
-An executable's definition wins over a shared library's: the library would call ours by mistake.
-Usage: symbols.py BINARY
+    python3 tests/lint/symbols.py BINARY
 """
 import re
 import subprocess
 import sys
 
 
-def defined(path, kinds, *options):
-    out = subprocess.run(["nm", "--defined-only", *options, path], check=True, capture_output=True, text=True).stdout
-    return {re.sub("@.*", "", fields[2]) for fields in map(str.split, out.splitlines())
-            if len(fields) == 3 and fields[1] in kinds}
-
-
-def libraries(path):
-    out = subprocess.run(["ldd", path], check=True, capture_output=True, text=True).stdout
-    return re.findall(r"=> (/\S+)", out)
-
-
-# What every program and library has of its own, from the compiler and the linker.
-RUNTIME = re.compile(r"^(_|main$|data_start$|__)")
+def symbols(*nm):
+    """Names of the global functions and data that are defined in a file."""
+    lines = subprocess.run(["nm", *nm], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = set()
+    for line in lines:
+        parts = line.split()
+        if len(parts) == 3 and parts[1] in "TDBRVWi":
+            found.add(parts[2])
+    return found
 
 
 def main():
-    ours = {s for s in defined(sys.argv[1], "T") if not RUNTIME.match(s)}
-    clashes = {(s, lib) for lib in libraries(sys.argv[1]) for s in ours & defined(lib, "TWi", "-D")}
-    for symbol, library in sorted(clashes):
-        print(f"{symbol} is also in {library}: rename ours")
-    if not ours:
-        print("no symbols found: is the binary stripped?")
-    return 1 if clashes or not ours else 0
+    binary = sys.argv[1]
+    ldd = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout
+    libraries = [path for path in re.findall(r"=> (/\S+)", ldd) if not re.search(r"lib(asan|tsan|ubsan)", path)]
+    # Without what the compiler puts into every program, and copies of a library's data (name@VERSION).
+    ours = {name for name in symbols("-g", "--defined-only", binary) if not name.startswith("_") and "@" not in name}
+    clashes = []
+    for library in libraries:
+        theirs = {name.split("@")[0] for name in symbols("-D", "--defined-only", library)}
+        clashes += [f"{name} is ours, and is in {library} too: give ours another name" for name in sorted(ours & theirs)]
+    print("\n".join(clashes) or f"symbols: {len(ours)} names of ours in none of {len(libraries)} libraries")
+    return 1 if clashes or not libraries or not ours else 0
 
 
 if __name__ == "__main__":
