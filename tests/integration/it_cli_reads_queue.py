@@ -103,16 +103,19 @@ def test_what_is_not_there_is_told(gateway):
                                                 code=4).stderr
 
 
-def test_with_the_gateway_stopped_its_file_is_read(start_gateway):
+@pytest.mark.parametrize("end", ["sigterm", "sigkill"])
+def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
+    """Also where it was killed, and the write-ahead log holds what the file does not yet."""
     port = closed_port()
     gateway = start_gateway({"admin": {"endpoint": f"127.0.0.1:{port}"}})
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     said = tidegate("status", "--config", gateway.config_path).stdout
     assert f"source       gateway at 127.0.0.1:{port}" in said
-    gateway.sigterm()
+    getattr(gateway, end)()
     done = tidegate("status", "--config", gateway.config_path, code=6)
     assert f"(no gateway listens on 127.0.0.1:{port})" in done.stdout
-    tidegate("queue", "--config", gateway.config_path)
+    page = json.loads(tidegate("queue", "-o", "json", "--config", gateway.config_path).stdout)
+    assert [b["records"] for b in page["batches"]] == [2]
     gateway.start()
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     gateway.assert_balanced()
