@@ -254,7 +254,7 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path))
 	}
 	for (int i = 0; i < COMMANDS; i++)
 		if (strcmp(name, commands[i].name) == 0)
-			return run_command(&commands[i], argc - 1, argv + 1, run);
+			return (int)run_command(&commands[i], argc - 1, argv + 1, run);
 	(void)fprintf(stderr,
 		      name[0] ? "tidegate: unknown command %s\n" : "tidegate: no command%s\n",
 		      name);

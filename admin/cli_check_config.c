@@ -3,7 +3,6 @@
  * Prints the effective configuration, defaults filled in and secrets masked, or the error with
  * file, line and column. It looks at the file alone: whether a port is free or a disk is there is
  * for the start to find out. */
-#include "admin/auth.h"
 #include "admin/command.h"
 #include "gateway/base/config.h"
 
@@ -22,12 +21,6 @@ enum exit_code cli_check_config(const struct cli_options *o)
 	struct config *c = NULL;
 	struct err e = { 0 };
 	enum status st = o->config ? config_load(o->config, &c, &e) : config_default(&c, &e);
-	if (!st) {
-		st = auth_check_endpoint(c->admin_endpoint, c->admin_token, &e);
-		if (st)
-			st = err_wrap(&e, st, "%s",
-				      o->config ? o->config : "default configuration");
-	}
 	enum exit_code rc = EXIT_CODE_CONFIG;
 	if (st)
 		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));

@@ -21,27 +21,31 @@ static int64_t number_of(json_t *o, const char *key)
 /* "ready:central,logs dead:archive": the state first, so that a narrow column still shows it. */
 static void add_deliveries(struct table *t, json_t *deliveries)
 {
-	char text[TABLE_CELL_MAX] = "";
-	size_t n = 0;
+	struct buf text;
+	enum status st = ST_OK;
+	buf_init(&text, TABLE_CELL_MAX, NULL);
 	for (int s = 0; s < DELIVERY_GONE; s++) {
 		const char *wanted = delivery_state_text((enum delivery_state)s);
-		const char *before = wanted;
+		bool is_first = true;
 		size_t i;
 		json_t *d;
 		json_array_foreach(deliveries, i, d)
 		{
 			const char *name = text_of(d, "destination");
 			const char *state = text_of(d, "state");
-			if (!state || strcmp(state, wanted) != 0 || n >= sizeof(text))
+			if (st || !state || strcmp(state, wanted) != 0)
 				continue;
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%s%s",
-					      n && before == wanted ? " " : "",
-					      before == wanted ? wanted : "",
-					      before == wanted ? ":" : ",", name ? name : "?");
-			before = NULL;
+			if (is_first)
+				st = buf_printf(&text, "%s%s:", text.n ? " " : "", wanted);
+			if (!st)
+				st = buf_printf(&text, "%s%s", is_first ? "" : ",",
+						name ? name : "?");
+			is_first = false;
 		}
 	}
-	table_add(t, text);
+	/* What does not fit would not have been shown. */
+	table_addf(t, "%.*s", (int)text.n, text.n ? (const char *)text.p : "");
+	buf_done(&text);
 }
 
 static void print_table(json_t *document, const struct cli_source *source)

@@ -8,13 +8,13 @@
  * as a tree: that would cost ten times their size. */
 #include "admin/document.h"
 
-#include "admin/json_text.h"
+#include "admin/value.h"
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/telemetry/json.h"
 
 /* json_object_set_new takes the value, also where it fails; out of memory then shows as a missing
- * key, and the document as a whole is checked by json_text_write. */
+ * key, and the document as a whole is checked by value_write. */
 static void set(json_t *object, const char *key, json_t *value)
 {
 	(void)json_object_set_new(object, key, value);
@@ -62,7 +62,7 @@ enum status document_health(const struct gateway_view *g, struct buf *out)
 	set(o, "queue", json_string(state_word(g->state)));
 	set(o, "version", json_string(TIDEGATE_VERSION));
 	set(o, "uptime_s", json_integer(g->uptime_ns / NS_PER_S));
-	return json_text_write(o, out);
+	return value_write(o, out);
 }
 
 enum status document_ready(const struct gateway_view *g, struct buf *out)
@@ -70,17 +70,17 @@ enum status document_ready(const struct gateway_view *g, struct buf *out)
 	json_t *o = json_object();
 	set(o, "status", json_string(g->state == ST_OK ? "ready" : "not_ready"));
 	set(o, "reason", g->state == ST_OK ? json_null() : json_string(status_text(g->state)));
-	enum status st = json_text_write(o, out);
+	enum status st = value_write(o, out);
 	return st ? st : g->state;
 }
 
 enum status document_error(const char *error, const char *hint, struct buf *out)
 {
 	json_t *o = json_object();
-	set(o, "error", json_text_string(error));
+	set(o, "error", value_string(error));
 	if (hint)
-		set(o, "hint", json_text_string(hint));
-	return json_text_write(o, out);
+		set(o, "hint", value_string(hint));
+	return value_write(o, out);
 }
 
 static json_t *count_object(const struct inspect_count *c)
@@ -120,16 +120,16 @@ static int64_t difference_of(const struct inspect_destination *d)
 static json_t *destination_object(const struct inspect_destination *d, bool is_estimate)
 {
 	json_t *o = json_object();
-	set(o, "name", json_text_string(d->name));
-	set(o, "kind", json_text_string(d->kind));
+	set(o, "name", value_string(d->name));
+	set(o, "kind", value_string(d->kind));
 	set(o, "is_configured", json_boolean(d->is_configured));
-	set(o, "state", json_text_string(d->state));
-	set(o, "state_since", json_text_time(d->state_since_ns));
-	set(o, "reason", json_text_string(d->reason));
-	set(o, "next_attempt_at", json_text_time(d->next_attempt_at_ns));
-	set(o, "last_success_at", json_text_time(d->last_success_at_ns));
-	set(o, "oldest_at", json_text_time(d->oldest_at_ns));
-	set(o, "oldest_age_s", json_text_age(d->oldest_at_ns));
+	set(o, "state", value_string(d->state));
+	set(o, "state_since", value_time(d->state_since_ns));
+	set(o, "reason", value_string(d->reason));
+	set(o, "next_attempt_at", value_time(d->next_attempt_at_ns));
+	set(o, "last_success_at", value_time(d->last_success_at_ns));
+	set(o, "oldest_at", value_time(d->oldest_at_ns));
+	set(o, "oldest_age_s", value_age(d->oldest_at_ns));
 	set(o, "ready", counts_object(d->ready));
 	set(o, "dead", counts_object(d->dead));
 	set(o, "difference", is_estimate ? json_null() : json_integer(difference_of(d)));
@@ -139,11 +139,11 @@ static json_t *destination_object(const struct inspect_destination *d, bool is_e
 static void add_salvage(void *ctx, const struct inspect_salvage *s)
 {
 	json_t *o = json_object();
-	set(o, "path", json_text_string(s->path));
-	set(o, "reason", json_text_string(s->reason));
-	set(o, "state", json_text_string(s->state));
-	set(o, "found_at", json_text_time(s->found_at_ns));
-	set(o, "finished_at", json_text_time(s->finished_at_ns));
+	set(o, "path", value_string(s->path));
+	set(o, "reason", value_string(s->reason));
+	set(o, "state", value_string(s->state));
+	set(o, "found_at", value_time(s->found_at_ns));
+	set(o, "finished_at", value_time(s->finished_at_ns));
 	set(o, "batches", json_integer(s->batches));
 	set(o, "records", json_integer(s->records));
 	(void)json_array_append_new(ctx, o);
@@ -153,7 +153,7 @@ static json_t *queue_object(const struct document_source *s, const struct inspec
 {
 	json_t *o = json_object();
 	int64_t file = f->pages * f->page_bytes;
-	set(o, "path", json_text_string(s->queue_path));
+	set(o, "path", value_string(s->queue_path));
 	set(o, "file_bytes", json_integer(file));
 	set(o, "free_bytes", json_integer(f->free_pages * f->page_bytes));
 	set(o, "wal_bytes", json_integer(f->wal_bytes));
@@ -195,7 +195,7 @@ enum status document_status(const struct document_source *s, struct buf *out, st
 		goto out;
 	root = json_object();
 	set(root, "version", json_string(TIDEGATE_VERSION));
-	set(root, "at", json_text_time(now_wall_ns()));
+	set(root, "at", value_time(now_wall_ns()));
 	set(root, "gateway", s->gateway ? gateway_object(s->gateway) : json_null());
 	set(root, "queue", queue_object(s, &file));
 	set(root, "balance", balance_object(&shape));
@@ -206,7 +206,7 @@ enum status document_status(const struct document_source *s, struct buf *out, st
 					    destination_object(&shape.items[i], shape.is_estimate));
 	set(root, "destinations", list);
 	(void)json_object_set(root, "salvages", salvages);
-	st = json_text_write(root, out);
+	st = value_write(root, out);
 out:
 	json_decref(salvages);
 	inspect_shape_done(&shape);
@@ -222,8 +222,8 @@ static void add_balance(void *ctx, const struct inspect_balance *b)
 {
 	struct balance_rows *rows = ctx;
 	json_t *o = json_object();
-	set(o, "destination", json_text_string(b->destination));
-	set(o, "signal", json_text_string(b->signal));
+	set(o, "destination", value_string(b->destination));
+	set(o, "signal", value_string(b->signal));
 	set(o, outcome_text(OUTCOME_ACCEPTED), json_integer(b->totals[OUTCOME_ACCEPTED]));
 	set(o, "queued", json_integer(b->queued));
 	set(o, "dead", json_integer(b->dead));
@@ -244,10 +244,10 @@ enum status document_balance(const struct document_source *s, struct buf *out, s
 		return st;
 	}
 	json_t *root = json_object();
-	set(root, "at", json_text_time(now_wall_ns()));
+	set(root, "at", value_time(now_wall_ns()));
 	set(root, "is_balanced", json_boolean(rows.sum == 0));
 	set(root, "balance", rows.list);
-	return json_text_write(root, out);
+	return value_write(root, out);
 }
 
 static json_t *cursor_value(int64_t next)
@@ -259,16 +259,16 @@ static void add_loss(void *ctx, const struct inspect_loss *l)
 {
 	json_t *o = json_object();
 	set(o, "id", json_integer(l->id));
-	set(o, "at", json_text_time(l->at_ns));
-	set(o, "destination", json_text_string(l->destination));
-	set(o, "signal", json_text_string(l->signal));
-	set(o, "class", json_text_string(l->class));
-	set(o, "reason", json_text_string(l->reason));
+	set(o, "at", value_time(l->at_ns));
+	set(o, "destination", value_string(l->destination));
+	set(o, "signal", value_string(l->signal));
+	set(o, "class", value_string(l->class));
+	set(o, "reason", value_string(l->reason));
 	set(o, "records", json_integer(l->records));
 	set(o, "bytes", json_integer(l->bytes));
-	set(o, "first_time", json_text_time(l->first_time_ns));
-	set(o, "last_time", json_text_time(l->last_time_ns));
-	set(o, "detail", json_text_string(l->detail));
+	set(o, "first_time", value_time(l->first_time_ns));
+	set(o, "last_time", value_time(l->last_time_ns));
+	set(o, "detail", value_string(l->detail));
 	(void)json_array_append_new(ctx, o);
 }
 
@@ -286,27 +286,27 @@ enum status document_losses(const struct document_source *s, const struct parame
 	json_t *root = json_object();
 	set(root, "losses", list);
 	set(root, "next_cursor", cursor_value(next));
-	return json_text_write(root, out);
+	return value_write(root, out);
 }
 
 static void add_batch(void *ctx, const struct inspect_batch *b)
 {
 	json_t *o = json_object();
 	set(o, "id", json_integer(b->id));
-	set(o, "received_at", json_text_time(b->received_at_ns));
-	set(o, "age_s", json_text_age(b->received_at_ns));
-	set(o, "signal", json_text_string(b->signal));
-	set(o, "class", json_text_string(b->class));
-	set(o, "tenant", json_text_string(b->tenant));
-	set(o, "service", json_text_string(b->service));
-	set(o, "preview", json_text_string(b->preview));
+	set(o, "received_at", value_time(b->received_at_ns));
+	set(o, "age_s", value_age(b->received_at_ns));
+	set(o, "signal", value_string(b->signal));
+	set(o, "class", value_string(b->class));
+	set(o, "tenant", value_string(b->tenant));
+	set(o, "service", value_string(b->service));
+	set(o, "preview", value_string(b->preview));
 	set(o, "requests", json_integer(b->requests));
 	set(o, "records", json_integer(b->records));
 	set(o, "raw_bytes", json_integer(b->raw_bytes));
 	set(o, "stored_bytes", json_integer(b->stored_bytes));
-	set(o, "encoding", json_text_string(b->encoding));
-	set(o, "first_time", json_text_time(b->first_time_ns));
-	set(o, "last_time", json_text_time(b->last_time_ns));
+	set(o, "encoding", value_string(b->encoding));
+	set(o, "first_time", value_time(b->first_time_ns));
+	set(o, "last_time", value_time(b->last_time_ns));
 	set(o, "deliveries", json_array());
 	(void)json_array_append_new(ctx, o);
 }
@@ -315,13 +315,13 @@ static void add_delivery(void *ctx, const struct inspect_delivery *d)
 {
 	json_t *batch = json_array_get(ctx, json_array_size(ctx) - 1);
 	json_t *o = json_object();
-	set(o, "destination", json_text_string(d->destination));
-	set(o, "state", json_text_string(d->state));
+	set(o, "destination", value_string(d->destination));
+	set(o, "state", value_string(d->state));
 	set(o, "records", json_integer(d->records));
 	set(o, "attempts", json_integer(d->attempts));
-	set(o, "last_attempt_at", json_text_time(d->last_attempt_at_ns));
+	set(o, "last_attempt_at", value_time(d->last_attempt_at_ns));
 	set(o, "last_status", d->last_status ? json_integer(d->last_status) : json_null());
-	set(o, "last_error", json_text_string(d->last_error));
+	set(o, "last_error", value_string(d->last_error));
 	(void)json_array_append_new(json_object_get(batch, "deliveries"), o);
 }
 
@@ -339,7 +339,7 @@ enum status document_batches(const struct document_source *s, const struct param
 	json_t *root = json_object();
 	set(root, "batches", list);
 	set(root, "next_cursor", cursor_value(next));
-	return json_text_write(root, out);
+	return value_write(root, out);
 }
 
 /* The records as JSON text, or why they cannot be shown: a damaged payload is no reason to hide
@@ -369,8 +369,8 @@ static enum status write_batch(json_t *list, enum status decoded, const struct b
 	struct buf head;
 	buf_init(&head, DOCUMENT_MAX, out->budget);
 	json_t *batch = json_array_get(list, 0);
-	set(batch, "data_error", decoded ? json_text_string(err_text(e, decoded)) : json_null());
-	enum status st = json_text_write(json_incref(batch), &head);
+	set(batch, "data_error", decoded ? value_string(err_text(e, decoded)) : json_null());
+	enum status st = value_write(json_incref(batch), &head);
 	if (!st)
 		st = buf_append(out, bytes_of(head.p, head.n - 1));
 	if (!st)

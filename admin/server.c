@@ -107,15 +107,18 @@ static enum status answer(struct admin *a, struct MHD_Connection *con, const cha
 {
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return err_set(e, ST_METHOD, "%.20s is not answered here", method);
-	enum status st = route_find(path, ret_route, &c->id, e);
+	const struct route *route = NULL;
+	struct err why = { 0 };
+	enum status found = route_find(path, &route, &c->id, &why);
 	/* Without access one path is like another. */
-	if (!*ret_route || !(*ret_route)->is_open) {
-		enum status access = check_access(a, con, e);
-		st = access ? access : st;
-	}
-	if (!st)
-		st = read_query(c, (*ret_route)->set, con, e);
-	return st ? st : (*ret_route)->answer(c, e);
+	enum status st = route && route->is_open ? ST_OK : check_access(a, con, e);
+	if (st)
+		return st;
+	if (!route)
+		return err_set(e, found, "%s", why.text);
+	*ret_route = route;
+	st = read_query(c, route->set, con, e);
+	return st ? st : route->answer(c, e);
 }
 
 static void add_headers(struct MHD_Response *r, enum status st, const char *content_type)
@@ -259,6 +262,8 @@ enum status admin_start(const struct admin_options *o, struct admin **ret, struc
 		admin_free(a);
 		return st;
 	}
+	log_info("admin.listen", "endpoint=%s port=%d token=%s", LOG_QUOTE(o->endpoint), a->port,
+		 a->token[0] ? "required" : "none");
 	*ret = a;
 	return ST_OK;
 }

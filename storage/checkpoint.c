@@ -39,9 +39,7 @@ static int note_commit(void *ctx, sqlite3 *db, const char *name, int frames)
 		c->wal_frames = 0;
 		c->done_frames = 0;
 		c->is_held = false;
-		c->wal_written += WAL_HEADER;
 	}
-	c->wal_written += (n - c->wal_frames) * c->frame_bytes;
 	c->wal_frames = n;
 	return SQLITE_OK;
 }

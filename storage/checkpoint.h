@@ -18,7 +18,6 @@ struct checkpoint {
 	uint64_t page_bytes;
 	uint64_t wal_frames;  /* in use, as of the last commit or checkpoint */
 	uint64_t done_frames; /* of these, copied to the file */
-	uint64_t wal_written; /* bytes, since the connection was opened */
 	int64_t next_restart_ns;
 	bool is_held; /* a reader keeps the WAL from being started over */
 };

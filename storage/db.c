@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "storage/counting_vfs.h"
 #include "storage/file_checks.h"
 #include "storage/migrations.h"
 #include "storage/stmt.h"
@@ -67,7 +68,7 @@ static enum status open_file(const char *path, bool is_writer, sqlite3 **ret, st
 	int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
 	flags |= is_writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
 	sqlite3 *db = NULL;
-	int rc = sqlite3_open_v2(uri, &db, flags, NULL);
+	int rc = sqlite3_open_v2(uri, &db, flags, is_writer ? counting_vfs_name() : NULL);
 	if (rc != SQLITE_OK) {
 		enum status st = stmt_fail(db, rc, e, "open the queue file");
 		(void)sqlite3_close(db);

@@ -14,11 +14,11 @@ enum {
 	DB_PAGE_SIZE = 16384,
 };
 
-/* Open or make the file for writing: the one connection that writes and checkpoints. Always through
- * SQLite's default VFS. page_size is for new files; 0: DB_PAGE_SIZE. wal_keep_bytes: a WAL that was
- * started over is cut to this. ST_CORRUPT: damaged, nothing was changed, set it aside.
- * ST_UNSUPPORTED: of a newer version or another application. The caller holds the lock
- * (file_lock). */
+/* Open or make the file for writing: the one connection that writes and checkpoints. Through
+ * SQLite's default VFS (under storage/counting_vfs.h). page_size is for new files; 0: DB_PAGE_SIZE.
+ * wal_keep_bytes: a WAL that was started over is cut to this. ST_CORRUPT: damaged, nothing was
+ * changed, set it aside. ST_UNSUPPORTED: of a newer version or another application. The caller
+ * holds the lock (file_lock). */
 MUST_USE enum status db_open(const char *path, int page_size, int64_t wal_keep_bytes, sqlite3 **ret,
 			     struct err *e);
 /* Open an existing file for reading. Many may, beside the one that writes. */

@@ -44,6 +44,13 @@ enum status inspect_fail(const struct inspect *in, int rc, struct err *e)
 			       sqlite3_errmsg(in->db));
 	case SQLITE_NOTADB:
 		return err_set(e, ST_UNSUPPORTED, "%s: this is not a SQLite file", in->path);
+	case SQLITE_CANTOPEN:
+	case SQLITE_READONLY:
+		/* With no gateway, the reader has to make the -shm file. */
+		return err_set(e, ST_DENIED,
+			       "%s: SQLite cannot make its -shm file in the directory; run as the "
+			       "gateway's user, or read a copy",
+			       in->path);
 	case SQLITE_NOMEM:
 		return err_set(e, ST_NO_MEMORY, "%s: out of memory", in->path);
 	default:

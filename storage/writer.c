@@ -48,6 +48,8 @@ static void register_metrics(struct writer_metrics *m)
 	m->db_bytes = metric_series(M_DB_BYTES);
 	m->free_bytes = metric_series(M_FREE_BYTES);
 	m->disk_free_bytes = metric_series(M_DISK_FREE_BYTES);
+	m->written[COUNTING_DATABASE] = metric_series(M_WRITTEN_BYTES, "database");
+	m->written[COUNTING_WAL] = metric_series(M_WRITTEN_BYTES, "wal");
 	m->stored_bytes = metric_series(M_STORED_BYTES);
 	m->received_bytes = metric_series(M_RECEIVED_BYTES);
 	m->ignored = metric_series(M_SETTLE_IGNORED);
@@ -230,6 +232,9 @@ static void measure(struct writer *w, int64_t now)
 	series_set(w->metrics.wal_bytes, (double)w->space.wal_bytes);
 	series_set(w->metrics.db_bytes, (double)w->space.file_bytes);
 	series_set(w->metrics.free_bytes, (double)w->space.free_bytes);
+	for (int i = 0; i < COUNTING_FILE_COUNT; i++)
+		series_set(w->metrics.written[i],
+			   (double)counting_vfs_written((enum counting_file)i));
 	series_set(w->metrics.disk_free_bytes, (double)w->space.disk_free_bytes);
 }
 

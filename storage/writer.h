@@ -77,7 +77,7 @@ enum { SETTLE_ERROR_MAX = 512 };
 
 struct settlement {
 	struct write_job job; /* job.apply is set by writer_settle */
-	void *owner; /* the giver's own: the writer leaves it alone */
+	void *owner;          /* the giver's own: the writer leaves it alone */
 	int64_t destination_id;
 	int64_t at_ns;                /* wall clock */
 	int status;                   /* HTTP or gRPC status; 0: no answer */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "gateway/base/metrics.h"
+#include "storage/counting_vfs.h"
 #include "storage/pack.h"
 #include "storage/space.h"
 #include "storage/store.h"
@@ -34,6 +35,7 @@ struct writer_metrics {
 	struct series *db_bytes;
 	struct series *free_bytes;
 	struct series *disk_free_bytes;
+	struct series *written[COUNTING_FILE_COUNT];
 	struct series *stored_bytes;
 	struct series *received_bytes;
 	struct series *ignored;

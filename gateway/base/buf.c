@@ -103,6 +103,12 @@ void buf_clear(struct buf *b)
 	b->n = 0;
 }
 
+void buf_truncate(struct buf *b, size_t n)
+{
+	CHECK(n <= b->n);
+	b->n = n;
+}
+
 void buf_move(struct buf *dst, struct buf *src)
 {
 	*dst = *src;

@@ -56,6 +56,8 @@ MUST_USE enum status buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE
 void buf_advance(struct buf *b, size_t n);
 /* Forget the content, keep the memory. */
 void buf_clear(struct buf *b);
+/* Forget what stands behind the first n bytes; n is at most what is in use. */
+void buf_truncate(struct buf *b, size_t n);
 /* Move: dst becomes src, src becomes empty with the same max and budget. dst must be done or
  * zeroed. */
 void buf_move(struct buf *dst, struct buf *src);

@@ -44,10 +44,9 @@ static enum status gunzip(struct bytes src, struct buf *out, struct err *e)
 	/* At the cap a stream may still have its trailer to read: one spare byte tells more output
 	 * apart. */
 	uint8_t spare;
-	while (!st && !(is_end && z.avail_in == 0)) {
+	while (!is_end || z.avail_in > 0) {
 		if (is_end && inflateReset(&z) != Z_OK)
 			st = ST_INTERNAL;
-		is_end = false;
 		size_t room = 0;
 		bool is_full = out->n == out->max;
 		if (!st && !is_full)
@@ -71,6 +70,8 @@ static enum status gunzip(struct bytes src, struct buf *out, struct err *e)
 			st = gunzip_failed(e, &z, "cut off");
 		else if (rc != Z_OK && !is_end)
 			st = gunzip_failed(e, &z, "damaged");
+		if (st)
+			break;
 	}
 	(void)inflateEnd(&z);
 	return st;

@@ -95,8 +95,8 @@ static enum status read_list(struct config_reader *r, const struct yaml_node *n,
 		return config_fail_at(r, n, "%s is a list, not a mapping", what);
 	const struct yaml_node *item = n->kind == YAML_LIST ? n->first : n;
 	for (; item; item = item->next) {
-		const char *text;
-		bool is_plain;
+		const char *text = NULL;
+		bool is_plain = false;
 		enum status st = config_read_text(r, item, what, &text, &is_plain);
 		if (st)
 			return st;
@@ -115,8 +115,8 @@ static enum status read_map(struct config_reader *r, const struct yaml_node *n, 
 	if (n->kind != YAML_MAP)
 		return config_fail_at(r, n, "%s is a mapping of names to texts", what);
 	for (const struct yaml_node *item = n->first; item; item = item->next) {
-		const char *text;
-		bool is_plain;
+		const char *text = NULL;
+		bool is_plain = false;
 		char path[PATH_SIZE];
 		(void)snprintf(path, sizeof(path), "%s.%s", what, item->key);
 		if (!*item->key)

@@ -246,8 +246,8 @@ enum { MATCH_SETS = sizeof(match_sets) / sizeof(match_sets[0]), WORDS_MAX = 8 };
 static enum status read_word(struct config_reader *r, const struct yaml_node *n,
 			     const struct word_set *set, unsigned *mask)
 {
-	const char *text;
-	bool is_plain;
+	const char *text = NULL;
+	bool is_plain = false;
 	const char *words[WORDS_MAX];
 	enum status st = config_read_text(r, n, set->key, &text, &is_plain);
 	if (st)
@@ -303,8 +303,8 @@ static enum status read_target(struct config_reader *r, const struct yaml_node *
 {
 	const struct config *c = r->config;
 	const char *names[DESTINATIONS_MAX];
-	const char *text;
-	bool is_plain;
+	const char *text = NULL;
+	bool is_plain = false;
 	enum status st = config_read_text(r, n, "to", &text, &is_plain);
 	if (st)
 		return st;

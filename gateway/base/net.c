@@ -100,7 +100,7 @@ enum status net_listen(const char *endpoint, int *ret_fd, int *ret_port, struct 
 		struct sockaddr any;
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
-	} name;
+	} name = { .any = { .sa_family = AF_UNSPEC } };
 	socklen_t len = sizeof(name);
 	if (getsockname(fd, &name.any, &len)) {
 		(void)close(fd);

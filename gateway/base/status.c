@@ -45,21 +45,20 @@ const char *status_name(enum status st)
 	return rows[st].name;
 }
 
-enum status err_set(struct err *e, enum status st, const char *fmt, ...)
-{
-	if (e) {
-		va_list ap;
-		va_start(ap, fmt);
-		(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
-		va_end(ap);
-	}
-	return st;
-}
-
-enum status err_wrap(struct err *e, enum status st, const char *fmt, ...)
+void err_format(struct err *e, const char *fmt, ...)
 {
 	if (!e)
-		return st;
+		return;
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	va_end(ap);
+}
+
+void err_prefix(struct err *e, enum status st, const char *fmt, ...)
+{
+	if (!e)
+		return;
 	struct err inner = *e;
 	va_list ap;
 	va_start(ap, fmt);
@@ -68,7 +67,6 @@ enum status err_wrap(struct err *e, enum status st, const char *fmt, ...)
 	size_t n = strlen(e->text);
 	const char *what = inner.text[0] ? inner.text : status_text(st);
 	(void)snprintf(e->text + n, sizeof(e->text) - n, ": %s", what);
-	return st;
 }
 
 const char *err_text(const struct err *e, enum status st)

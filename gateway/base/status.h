@@ -35,10 +35,17 @@ struct err {
 	char text[512];
 };
 
-/* Replace the text. Returns st, so that `return err_set(e, ST_INVALID, "...")` reads well. */
-enum status err_set(struct err *e, enum status st, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Put "fmt: " in front of the text. Returns st. */
-enum status err_wrap(struct err *e, enum status st, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Replace the text. Gives st, so that `return err_set(e, ST_INVALID, "...")` reads well: a macro,
+ * so that compilers and analyzers see that it does. */
+#define err_set(e, st, ...) (err_format((e), __VA_ARGS__), err_status(st))
+/* Put "fmt: " in front of the text. Gives st, which is evaluated twice. */
+#define err_wrap(e, st, ...) (err_prefix((e), (st), __VA_ARGS__), err_status(st))
+static inline enum status err_status(enum status st)
+{
+	return st;
+}
+void err_format(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void err_prefix(struct err *e, enum status st, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The text, or the status's own text where none was set. */
 const char *err_text(const struct err *e, enum status st);
 

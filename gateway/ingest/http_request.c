@@ -1,11 +1,12 @@
 /* http_request.c - what happens between the headers of a request and its response.
  *
  * libmicrohttpd calls once with the headers, once for each piece of the body, and once at its end;
- * a response can be queued only at the first and at the last of these. So a refusal that the
- * headers allow is decided at once, but mostly sent at the end: the rest of a small body is read
- * and thrown away, which keeps the connection, and keeps the kernel from resetting it before the
- * client has read why. Only a large body whose length is known is answered before it comes, and the
- * connection closed. What is thrown away is bounded by drain_left, and by the read timeout.
+ * a response can be queued only at the first and at the last of these. A refusal that the headers
+ * allow is decided at once, but mostly sent at the end: the body is read and thrown away. That
+ * keeps the connection, and lets the client read why. Answered early, most clients send on, find
+ * the connection reset and never see the 413, so that they send the same again for ever (Node's did
+ * in five of six tries). What is thrown away is bounded by drain_left and by the read timeout. A
+ * body that says it is longer, or whose sender asks first (Expect), is answered before it comes.
  *
  * At the end the body is prepared on this thread, the connection suspended, and the call given to
  * the writer. Suspending comes first: done may run before ingest_commit returns. From there:
@@ -26,8 +27,8 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
-/* A refused body up to this length is read for the sake of the connection. */
-enum { DRAIN_MAX_BYTES = 1 << 20, RETRY_AFTER_S = 1 };
+/* Refused bodies are read up to twice the limit, or up to this. */
+enum { DRAIN_MIN_BYTES = 1 << 20, RETRY_AFTER_S = 1 };
 
 /* The headers that matter, borrowed from libmicrohttpd. */
 struct headers {
@@ -62,8 +63,10 @@ static enum MHD_Result collect(void *cls, enum MHD_ValueKind kind, const char *k
 		if (strcasecmp(key, wanted[i].name) != 0)
 			continue;
 		const char **slot = (const char **)(void *)((char *)h + wanted[i].slot);
-		h->is_repeated = h->is_repeated || (*slot && wanted[i].must_be_single);
-		*slot = value ? value : "";
+		if (*slot)
+			h->is_repeated = h->is_repeated || wanted[i].must_be_single;
+		else
+			*slot = value ? value : "";
 		break;
 	}
 	return MHD_YES;
@@ -154,7 +157,9 @@ static struct http_request *begin(struct http_connection *c, const char *url, co
 	r->call.transport = "http";
 	r->call.done = on_done;
 	r->origin = ret_headers->origin;
-	r->drain_left = r->call.max_message_bytes;
+	r->drain_left = 2 * r->call.max_message_bytes;
+	if (r->drain_left < DRAIN_MIN_BYTES)
+		r->drain_left = DRAIN_MIN_BYTES;
 	/* Errors speak the request's encoding, so it is looked at first. */
 	if (http_parse_media(ret_headers->type, &r->media, NULL))
 		r->media = HTTP_MEDIA_OTHER;
@@ -263,7 +268,7 @@ static enum MHD_Result on_headers(struct http_connection *c, const char *url, co
 		return MHD_YES;
 	refuse(r, st);
 	clean(&r->call.err);
-	if (r->must_close || length > DRAIN_MAX_BYTES || h.expect)
+	if (r->must_close || length > r->drain_left || h.expect)
 		return answer(r);
 	return MHD_YES;
 }

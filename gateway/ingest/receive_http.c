@@ -1,22 +1,20 @@
 /* receive_http.c - the daemons, threads and connections of the OTLP/HTTP receiver.
  *
- * Each worker thread runs a libmicrohttpd daemon of its own in its own loop, and all daemons accept
- * from one listening socket. libmicrohttpd's thread pool does the same, but gives no turn in which
- * to look at the clock; and its time-out, which starts anew with every byte, never ends a client
- * that trickles. So each worker keeps a list of its connections, and cuts those that are past their
- * deadline, by shutting their socket down: libmicrohttpd then sees them end.
+ * Each worker thread runs a libmicrohttpd daemon of its own in its own loop, instead of
+ * libmicrohttpd's thread pool. That is for four things that the pool does not give:
  *
- * A worker sleeps on two descriptors: its daemon's epoll set, and a channel that the writer's
- * thread rings when it has resumed connections (libmicrohttpd 0.9 does not wake a loop that is not
- * its own). However many it resumes in a row, that is one system call; the pool makes one for each.
- *
- * Deadlines: a request has read_timeout from its request line to the end of its body. Between
- * requests libmicrohttpd's time-out closes a silent connection after idle_timeout; bytes that
- * trickle into an unfinished request line are cut read_timeout after that. Nobody waits for a
- * connection whose request is at the writer: it is cut by nothing but the stop.
- *
- * Connections are counted here, over all workers, and one too many is closed at once. libmicrohttpd
- * at its own limit would leave it unanswered in the backlog; its limit is set above ours.
+ * - Deadlines. libmicrohttpd's time-out starts anew with every byte, so it never ends a client that
+ *   trickles. Each worker keeps a list of its connections, and cuts those that are past their
+ *   deadline by shutting their socket down: libmicrohttpd then sees them end. A request has
+ *   read_timeout from its request line to the end of its body. Between requests libmicrohttpd's
+ *   time-out closes a silent connection after idle_timeout; bytes that trickle into an unfinished
+ *   request line are cut read_timeout after that. Nothing but the stop cuts a connection whose
+ *   request is at the writer.
+ * - Balance. The workers share the listening socket, and the one with the fewest connections takes
+ *   the next: in the pool, clients that come together all land on one thread.
+ * - The limit. One connection too many is closed at once, where the pool leaves it in the backlog.
+ * - Wake-ups. The writer's thread rings a channel when it has resumed connections: one system call
+ *   for all that a commit resumes, where the pool makes one for each.
  *
  * The stop: the listening socket is shut down, and every worker rung. Each then refuses new
  * requests and answers what is in flight until the deadline. What the writer still has is
@@ -39,13 +37,19 @@
 
 enum {
 	WORKERS = 2,
-	CONNECTION_MEMORY_BYTES = 128 * 1024, /* headers, and the largest piece of a body */
-	CONNECTION_SLACK = 64,                /* of libmicrohttpd's limit over ours */
+	/* Headers and the largest piece of a body. libmicrohttpd zeroes all of it after each
+	 * request: at 128 KiB that was a sixth of the worker's time with 16 KiB bodies. */
+	CONNECTION_MEMORY_BYTES = 64 * 1024,
+	CONNECTION_SLACK =
+		16, /* of libmicrohttpd's limit over ours: it must never be the one that acts */
+	ACCEPTS_PER_TURN = 16,
 	TICK_MS = 200,
 	TICKS_PER_TIMEOUT = 8, /* short time-outs are looked at more often */
 	DRAIN_TICK_MS = 10,
 	LOG_INTERVAL_S = 10
 };
+
+#define STOP_UPLOAD_NS (1 * NS_PER_S)
 
 struct worker {
 	struct http_worker http; /* first member: callbacks get either */
@@ -54,6 +58,8 @@ struct worker {
 	int epoll_fd; /* the daemon's */
 	pthread_t thread;
 	bool has_wake;
+	atomic_int connections;
+	int64_t accept_after_ns; /* out of descriptors: not before */
 	bool has_thread;
 };
 
@@ -64,23 +70,8 @@ struct receive_http {
 	int port;
 	int max_connections;
 	int tick_ms;
-	atomic_int connections;
 	int64_t stop_deadline_ns; /* set before is_stopping */
 };
-
-static enum MHD_Result on_accept(void *cls, const struct sockaddr *addr, socklen_t addr_len)
-{
-	(void)addr;
-	(void)addr_len;
-	static struct log_rate rate;
-	struct receive_http *r = cls;
-	if (atomic_load(&r->connections) < r->max_connections)
-		return MHD_YES;
-	if (log_every(&rate, LOG_INTERVAL_S, NULL))
-		log_warn("receiver.connections", "transport=http limit=%d action=close",
-			 r->max_connections);
-	return MHD_NO;
-}
 
 static void open_connection(struct worker *w, struct MHD_Connection *mhd, void **slot)
 {
@@ -94,7 +85,7 @@ static void open_connection(struct worker *w, struct MHD_Connection *mhd, void *
 	if (c->next)
 		c->next->prev = c;
 	w->http.first = c;
-	atomic_fetch_add(&w->receiver->connections, 1);
+	atomic_fetch_add(&w->connections, 1);
 	*slot = c;
 }
 
@@ -107,7 +98,7 @@ static void close_connection(struct worker *w, void **slot)
 		w->http.first = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	atomic_fetch_sub(&w->receiver->connections, 1);
+	atomic_fetch_sub(&w->connections, 1);
 	free(c);
 	*slot = NULL;
 }
@@ -172,6 +163,69 @@ static void cut_late(struct worker *w)
 	}
 }
 
+static int count_connections(struct receive_http *r)
+{
+	int n = 0;
+	for (int i = 0; i < WORKERS; i++)
+		n += atomic_load(&r->workers[i].connections);
+	return n;
+}
+
+/* The worker with the fewest connections accepts. */
+static bool may_accept(struct worker *w)
+{
+	int own = atomic_load(&w->connections);
+	for (int i = 0; i < WORKERS; i++)
+		if (atomic_load(&w->receiver->workers[i].connections) < own)
+			return false;
+	return !atomic_load(&w->http.server->is_stopping) && now_mono_ns() >= w->accept_after_ns;
+}
+
+/* True where another may wait. */
+static bool accept_one(struct worker *w)
+{
+	static struct log_rate rate;
+	struct receive_http *r = w->receiver;
+	struct sockaddr_storage from;
+	socklen_t n = sizeof(from);
+	int fd = accept4(r->listen_fd, (struct sockaddr *)&from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		int error = errno;
+		bool is_exhausted =
+			error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+		if (is_exhausted)
+			w->accept_after_ns = now_mono_ns() + r->tick_ms * NS_PER_MS;
+		if (is_exhausted && log_every(&rate, LOG_INTERVAL_S, NULL))
+			log_warn("receiver.accept", "transport=http error=%s",
+				 LOG_QUOTE(strerrordesc_np(error)));
+		return error == ECONNABORTED || error == EINTR;
+	}
+	/* Two workers at a time may let in one too many: nobody is hurt by that. */
+	if (count_connections(r) >= r->max_connections) {
+		(void)close(fd);
+		if (log_every(&rate, LOG_INTERVAL_S, NULL))
+			log_warn("receiver.connections", "transport=http limit=%d action=close",
+				 r->max_connections);
+		return true;
+	}
+	/* Closes fd where it fails. */
+	(void)MHD_add_connection(w->daemon, fd, (struct sockaddr *)&from, n);
+	return true;
+}
+
+static void accept_some(struct worker *w)
+{
+	int left = ACCEPTS_PER_TURN;
+	while (left > 0 && may_accept(w) && accept_one(w))
+		left--;
+	if (may_accept(w))
+		return;
+	/* The rest is for the others, who may have gone to sleep without the listening socket. */
+	for (int i = 0; i < WORKERS; i++)
+		if (&w->receiver->workers[i] != w)
+			chan_ring(&w->receiver->workers[i].http.wake);
+}
+
 /* Sleep until something happens, at most so long, and let libmicrohttpd work on it. */
 static void turn(struct worker *w, int wait_ms)
 {
@@ -179,22 +233,35 @@ static void turn(struct worker *w, int wait_ms)
 	if (MHD_get_timeout(w->daemon, &timeout_ms) == MHD_YES &&
 	    timeout_ms < (MHD_UNSIGNED_LONG_LONG)wait_ms)
 		wait_ms = (int)timeout_ms;
-	struct pollfd fds[] = { { .fd = w->epoll_fd, .events = POLLIN },
-				{ .fd = chan_fd(&w->http.wake), .events = POLLIN } };
-	if (wait_ms > 0)
-		(void)poll(fds, 2, wait_ms);
+	struct pollfd fds[] = {
+		{ .fd = w->epoll_fd, .events = POLLIN },
+		{ .fd = chan_fd(&w->http.wake), .events = POLLIN },
+		{ .fd = may_accept(w) ? w->receiver->listen_fd : -1, .events = POLLIN },
+	};
+	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms);
 	/* Before libmicrohttpd looks for what was resumed: a ring from here on is for the next
 	 * turn. */
 	if (fds[1].revents)
 		CHECK(chan_take_all(&w->http.wake) == NULL);
+	if (fds[2].revents)
+		accept_some(w);
 	(void)MHD_run_wait(w->daemon, 0);
 	cut_late(w);
+}
+
+/* Who is still sending may finish within a moment, and will else send it all again elsewhere. */
+static void hurry_uploads(struct worker *w)
+{
+	int64_t limit = now_mono_ns() + STOP_UPLOAD_NS;
+	for (struct http_connection *c = w->http.first; c; c = c->next)
+		if (c->request && c->deadline_ns != INT64_MAX && c->deadline_ns > limit)
+			c->deadline_ns = limit;
 }
 
 static void drain(struct worker *w)
 {
 	int64_t deadline = w->receiver->stop_deadline_ns;
-	(void)MHD_quiesce_daemon(w->daemon);
+	hurry_uploads(w);
 	while (w->http.active > 0 && now_mono_ns() < deadline)
 		turn(w, DRAIN_TICK_MS);
 	for (struct http_connection *c = w->http.first; c; c = c->next)
@@ -221,17 +288,17 @@ static unsigned seconds_up(int64_t ns)
 	return (unsigned)((ns + NS_PER_S - 1) / NS_PER_S);
 }
 
-static enum status start_worker(struct receive_http *r, struct worker *w, int index, struct err *e)
+static enum status init_worker(struct receive_http *r, struct worker *w, struct err *e)
 {
 	w->http.server = &r->server;
 	w->receiver = r;
 	if (chan_init(&w->http.wake, CHAN_WAKE_FD))
-		return err_set(e, ST_IO, "cannot make an eventfd: %s", strerror(errno));
+		return err_set(e, ST_IO, "cannot make an eventfd: %s", strerrordesc_np(errno));
 	w->has_wake = true;
 	errno = 0;
 	w->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, r, on_step, w,
-		MHD_OPTION_LISTEN_SOCKET, r->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+		on_step, w, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)r->max_connections + CONNECTION_SLACK, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
 		seconds_up(r->server.idle_timeout_ns), MHD_OPTION_NOTIFY_CONNECTION, on_connection,
@@ -239,11 +306,16 @@ static enum status start_worker(struct receive_http *r, struct worker *w, int in
 		on_request_line, w, MHD_OPTION_END);
 	if (!w->daemon)
 		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
-			       errno ? strerror(errno) : "libmicrohttpd gives no reason");
+			       errno ? strerrordesc_np(errno) : "libmicrohttpd gives no reason");
 	w->epoll_fd = MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+	return ST_OK;
+}
+
+static enum status start_worker(struct worker *w, int index, struct err *e)
+{
 	int rc = pthread_create(&w->thread, NULL, worker_main, w);
 	if (rc)
-		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerror(rc));
+		return err_set(e, ST_IO, "cannot start an HTTP thread: %s", strerrordesc_np(rc));
 	w->has_thread = true;
 	char name[] = "http-0";
 	name[sizeof(name) - 2] = (char)('0' + index);
@@ -275,8 +347,11 @@ enum status receive_http_start(const struct receive_http_options *o, struct inge
 		goto out;
 	}
 	st = net_listen(o->endpoint, &r->listen_fd, &r->port, e);
+	/* All are whole before the first runs: workers ring each other. */
 	for (int i = 0; !st && i < WORKERS; i++)
-		st = start_worker(r, &r->workers[i], i, e);
+		st = init_worker(r, &r->workers[i], e);
+	for (int i = 0; !st && i < WORKERS; i++)
+		st = start_worker(&r->workers[i], i, e);
 	if (st)
 		goto out;
 	log_info("receiver.listen", "transport=http endpoint=%s port=%d", o->endpoint, r->port);
@@ -304,18 +379,16 @@ void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
 	for (int i = 0; i < WORKERS; i++)
 		if (r->workers[i].has_thread)
 			chan_ring(&r->workers[i].http.wake);
+	for (int i = 0; i < WORKERS; i++)
+		if (r->workers[i].has_thread)
+			CHECK(pthread_join(r->workers[i].thread, NULL) == 0);
 	for (int i = 0; i < WORKERS; i++) {
 		struct worker *w = &r->workers[i];
-		if (w->has_thread)
-			CHECK(pthread_join(w->thread, NULL) == 0);
-		if (w->daemon) {
-			(void)MHD_quiesce_daemon(w->daemon);
+		if (w->daemon)
 			MHD_stop_daemon(w->daemon);
-		}
 		if (w->has_wake)
 			chan_done(&w->http.wake);
 	}
-	/* Quiesced daemons leave the socket to us. */
 	if (r->listen_fd >= 0)
 		(void)close(r->listen_fd);
 	cors_done(&r->server.cors);

@@ -114,6 +114,7 @@ static void build_message(struct otlp_message *m, const ProtobufCMessageDescript
 		struct otlp_field *f = &m->fields[fd->id];
 		f->name = fd->name;
 		f->number = fd->id;
+		m->number_max = fd->id > m->number_max ? fd->id : m->number_max;
 		set_type(f, fd->type);
 		set_json_name(f);
 		f->is_repeated = fd->label == PROTOBUF_C_LABEL_REPEATED;

@@ -47,6 +47,7 @@ struct otlp_field {
 struct otlp_message {
 	const char *name;                              /* without the package: "Span" */
 	size_t index;                                  /* below otlp_message_count() */
+	uint32_t number_max;                           /* the highest that it has */
 	struct otlp_field fields[OTLP_NUMBER_MAX + 1]; /* by number */
 };
 

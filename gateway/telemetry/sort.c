@@ -75,7 +75,7 @@ static enum status put_scope(const struct sorter *s, struct bytes scope)
 	if (st)
 		return st;
 	if (records == 0) {
-		s->out->n = before;
+		buf_truncate(s->out, before);
 		return ST_OK;
 	}
 	return wire_end(s->out, &open);

@@ -190,16 +190,18 @@ enum status wire_end(struct buf *out, const struct wire_open *open)
 {
 	size_t n = out->n - open->start;
 	size_t need = wire_varint_size(n);
+	size_t at = open->start - open->room;
 	if (need > open->room) {
 		enum status st = buf_reserve(out, need - open->room);
 		if (st)
 			return st;
 	}
-	uint8_t *length = out->p + open->start - open->room;
-	if (need != open->room) {
-		memmove(length + need, length + open->room, n);
-		out->n = open->start - open->room + need + n;
-	}
-	(void)encode_varint(length, n);
+	if (need != open->room)
+		memmove(out->p + at + need, out->p + open->start, n);
+	(void)encode_varint(out->p + at, n);
+	if (need > open->room)
+		buf_advance(out, need - open->room);
+	else
+		buf_truncate(out, at + need + n);
 	return ST_OK;
 }

@@ -1,5 +1,6 @@
 /* telemetry/wire.h - protobuf's wire format by hand: reading with bounds, writing into a buf.
- * Owner: stateless. Needs: gateway/base. */
+ * Owner: stateless. Needs: gateway/base.
+ * large file: readers and writers small enough to be inline, in one place. */
 #ifndef TELEMETRY_WIRE_H
 #define TELEMETRY_WIRE_H
 

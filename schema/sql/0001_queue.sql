@@ -103,7 +103,7 @@ SELECT b.id AS batch_id, d.name AS destination, q.state, b.class, b.signal, b.se
        CAST(strftime('%s', 'now') AS INTEGER) - b.received_at / 1000000000 AS age_s,
        q.attempts, q.last_status, q.last_error, b.preview
 FROM deliveries q JOIN batches b ON b.id = q.batch_id JOIN destinations d ON d.id = q.destination_id
-ORDER BY d.id, q.priority, b.id;
+ORDER BY q.destination_id, q.priority, q.batch_id;
 
 CREATE VIEW queue_shape AS
 SELECT d.name AS destination, b.signal, b.class, q.state, count(*) AS batches, sum(q.records) AS records,

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import requests
 
 from tests.support import otlp
 from tests.support.http_raw import RawClient, chunked, head
@@ -60,6 +61,17 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_413(start_gateway, is
             if code == 413:
                 status = parse_status(PROTOBUF, answer.body)
                 assert status.code == 8 and "65536" in status.message and "smaller batches" in status.message
+
+
+def test_clients_that_send_before_they_listen_read_the_413(start_gateway):
+    """Most HTTP libraries write the whole body before they look for an answer."""
+    gateway = start(start_gateway, max_request_body_size="2MiB")
+    with requests.Session() as session:
+        for size in (2 << 20) + 1, 3 << 20, 4 << 20:
+            answer = otlp.post(gateway, "logs", bytes(size), session=session)
+            assert answer.status_code == 413
+            answer = otlp.post(gateway, "logs", otlp.logs(otlp.new_ids(1)), session=session)
+            assert answer.status_code == 200
 
 
 def test_a_length_far_over_the_limit_is_413_before_the_body(start_gateway):
@@ -144,7 +156,9 @@ def test_more_body_than_the_length_says_is_another_request(start_gateway):
     with RawClient(gateway) as client:
         client.request(body=body + b"garbage\r\n\r\n", length=len(body))
         assert client.answer().status == 200
-        assert client.answer().status == 400
+        # What is no request line ends the connection.
+        answer = client.answer()
+        assert answer is None or answer.status == 400
     assert otlp.queued_ids(gateway) == ids
 
 

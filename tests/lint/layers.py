@@ -1,5 +1,5 @@
-"""Checks that the layers are what docs/architecture.md says: what each folder may include, and where each
-library may be named. Prints every line that breaks a rule; exit code 1 if there is one.
+"""Checks that the layers are what docs/architecture.md says: what each folder may include, where each library
+may be named, and that functions nobody should call are not called. Prints every line that breaks a rule; exit code 1 if there is one.
 
     python3 tests/lint/layers.py [ROOT]
 """
@@ -31,6 +31,10 @@ LIBRARIES = {
     "libyaml": (r"\byaml_(parser|event)_\w+\s*\(|<yaml\.h", r"gateway/base/config_yaml\.c"),
 }
 
+# Unbounded, not for threads, or with a buffer that all share.
+BANNED = re.compile(r"(?<![\w>.])(strcpy|strcat|sprintf|vsprintf|gets|strtok|localtime|gmtime|ctime|asctime|rand|system|popen|"
+                    r"tmpnam|alloca|atoi|atol|setjmp|longjmp|usleep)\s*\(")
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 
 
@@ -59,6 +63,9 @@ def check_file(root, path):
             target = folder_of(include.group(1))
             if target != layer and target not in allowed:
                 problems.append(f"{path}:{number}: {layer} may not include {include.group(1)}")
+        banned = BANNED.search(line)
+        if banned:
+            problems.append(f"{path}:{number}: {banned.group(1)} is not used here: {line.strip()}")
         for library, (pattern, files) in LIBRARIES.items():
             if re.search(pattern, line) and not re.match(files, path):
                 problems.append(f"{path}:{number}: {library} has no place here: {line.strip()}")

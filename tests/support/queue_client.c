@@ -370,3 +370,12 @@ bool facts_read(const char *path, struct facts *ret)
 	(void)sqlite3_close(db);
 	return true;
 }
+
+void client_execute(const char *path, const char *sql)
+{
+	sqlite3 *db = NULL;
+	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+	(void)sqlite3_busy_timeout(db, 10000);
+	CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
+	CHECK(sqlite3_close(db) == SQLITE_OK);
+}

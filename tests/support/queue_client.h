@@ -64,5 +64,7 @@ bool facts_read(const char *path, struct facts *ret);
 int64_t facts_int(const char *path, const char *sql);
 /* The same as text. False where it fails. */
 bool facts_text(const char *path, const char *sql, char *ret, size_t size);
+/* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */
+void client_execute(const char *path, const char *sql);
 
 #endif

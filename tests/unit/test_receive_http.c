@@ -370,6 +370,24 @@ START_TEST(a_stop_waits_for_the_writer_and_refuses_what_comes_new)
 }
 END_TEST
 
+START_TEST(a_stop_does_not_wait_long_for_uploads)
+{
+	struct receive_http *r = start_plain(false);
+	int fd = connect_to(r);
+	send_text(fd, HELLO);
+	expect_code(fd, "200");
+	/* The second request is known to be read when the answer to the first has come. */
+	send_text(fd, HELLO HEAD "Content-Length: 1000\r\n\r\nabc");
+	expect_code(fd, "200");
+	int64_t start_ns = now_mono_ns();
+	receive_http_stop(r, start_ns + 60 * NS_PER_S);
+	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	expect_end(fd);
+	close(fd);
+	ck_assert_uint_eq(budget_used(&fake.budget), 0);
+}
+END_TEST
+
 START_TEST(one_connection_too_many_is_closed_at_once)
 {
 	struct receive_http *r = start(false, 2, 60 * NS_PER_S, 60 * NS_PER_S);
@@ -586,6 +604,7 @@ int main(void)
 		a_client_that_goes_while_the_writer_works_is_cleaned_up,
 		a_stop_leaves_to_the_writer_what_it_does_not_return_in_time,
 		a_stop_waits_for_the_writer_and_refuses_what_comes_new,
+		a_stop_does_not_wait_long_for_uploads,
 		one_connection_too_many_is_closed_at_once,
 		a_request_that_trickles_is_cut_at_the_read_timeout,
 		a_silent_client_is_cut_at_the_idle_timeout,

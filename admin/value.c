@@ -1,8 +1,8 @@
-/* json_text.c - small things between jansson and us.
+/* value.c - small things between jansson and us.
  *
  * jansson refuses a string that is not UTF-8. Names, previews and errors come from clients and
  * backends, and a document about a strange batch must not fail because it is strange. */
-#include "admin/json_text.h"
+#include "admin/value.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -10,7 +10,7 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
-json_t *json_text_string(const char *text)
+json_t *value_string(const char *text)
 {
 	if (!text)
 		return json_null();
@@ -26,7 +26,7 @@ json_t *json_text_string(const char *text)
 	return s;
 }
 
-json_t *json_text_time(int64_t ns)
+json_t *value_time(int64_t ns)
 {
 	if (ns == 0)
 		return json_null();
@@ -46,7 +46,7 @@ json_t *json_text_time(int64_t ns)
 	return json_string(text);
 }
 
-json_t *json_text_age(int64_t ns)
+json_t *value_age(int64_t ns)
 {
 	if (ns == 0)
 		return json_null();
@@ -66,7 +66,7 @@ static int append(const char *text, size_t n, void *ctx)
 	return c->st ? -1 : 0;
 }
 
-enum status json_text_write(json_t *root, struct buf *out)
+enum status value_write(json_t *root, struct buf *out)
 {
 	struct sink c = { .out = out, .st = ST_OK };
 	if (!root)

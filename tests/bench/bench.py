@@ -1,0 +1,241 @@
+"""The benchmarks behind docs/performance.md.
+
+Starts the release gateway on a fresh queue for each scenario, drives it with bench_load, and reads the
+gateway's own CPU time, memory and I/O from /proc. Prints Markdown tables and writes DIR/bench.json.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+CONFIG = """
+queue: {{path: {dir}/queue.db, max_size: 32GiB, min_free_disk: 1GiB}}
+receivers:
+  otlp:
+    grpc: {{endpoint: "127.0.0.1:0"}}
+    http: {{endpoint: "127.0.0.1:0"}}
+admin: {{endpoint: "127.0.0.1:0"}}
+{more}
+"""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Gateway:
+    """The release binary on a queue of its own."""
+
+    def __init__(self, bench, more="", directory=None):
+        self.dir = directory or tempfile.mkdtemp(prefix="bench-", dir=bench.work)
+        path = pathlib.Path(self.dir, "tidegate.yaml")
+        path.write_text(CONFIG.format(dir=self.dir, more=more))
+        self.process = subprocess.Popen([bench.bin / "tidegate", "run", "--config", path],
+                                        stderr=subprocess.PIPE, text=True)
+        self.ports = {}
+        self.log = []
+        for line in self.process.stderr:
+            self.log.append(line)
+            found = re.search(r"event=receiver.listen transport=(\w+) .*port=(\d+)", line)
+            if found:
+                self.ports[found[1]] = found[2]
+            found = re.search(r"event=admin.listen .*port=(\d+)", line)
+            if found:
+                self.ports["admin"] = found[1]
+            if "event=gateway.ready" in line:
+                break
+        else:
+            sys.exit("".join(self.log))
+        threading.Thread(target=lambda: [self.log.append(x) for x in self.process.stderr], daemon=True).start()
+        self.proc = pathlib.Path("/proc", str(self.process.pid))
+
+    def cpu(self):
+        fields = (self.proc / "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self, key="VmRSS"):
+        return int(re.search(key + r":\s+(\d+)", (self.proc / "status").read_text())[1]) * 1024
+
+    def reset_peak(self):
+        (self.proc / "clear_refs").write_text("5")
+
+    def written(self):
+        return int(re.search(r"^write_bytes: (\d+)", (self.proc / "io").read_text(), re.M)[1])
+
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}/metrics", timeout=60) as reply:
+            text = reply.read().decode()
+        return sum(float(x) for x in re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.M))
+
+    def stop(self, keep=False):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(120)
+        if code:
+            sys.exit(f"gateway ended with {code}\n" + "".join(self.log[-20:]))
+        if not keep:
+            shutil.rmtree(self.dir)
+
+
+class Bench:
+    def __init__(self, args):
+        self.bin = pathlib.Path(args.bin).resolve()
+        self.tests = self.bin / "tests"
+        self.work = tempfile.mkdtemp(prefix="tidegate-bench-", dir=args.dir)
+        self.seconds = 3 if args.quick else 8
+        self.quick = args.quick
+        self.results = {}
+
+    def load(self, gateway, transport="grpc", **options):
+        command = [self.tests / "bench_load", "--port", gateway.ports[transport]]
+        options.setdefault("seconds", self.seconds)
+        if transport == "http":
+            command.append("--http")
+        for name, value in options.items():
+            command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    def sqlite(self, records, *more):
+        """The best of three group sizes."""
+        best = None
+        for rows in (16, 64, 256) if records <= 100 else (4, 16, 64):
+            path = os.path.join(self.work, "bare.db")
+            out = subprocess.run([self.tests / "bench_sqlite", path, str(records), str(self.seconds), str(rows), *more],
+                                 check=True, capture_output=True, text=True).stdout
+            for suffix in ("", "-wal", "-shm"):
+                pathlib.Path(path + suffix).unlink(missing_ok=True)
+            result = json.loads(out) | {"rows_per_commit": rows}
+            if best is None or result["per_s"] > best["per_s"]:
+                best = result
+        return best
+
+    def ingest(self):
+        """Acknowledged records per second, closed loop, beside the same bytes in a bare table."""
+        rows = []
+        for signal_option in ((), ("logs",)):
+            for records in (10, 100, 1000):
+                bare = self.sqlite(records, *(["--logs"] if signal_option else []))
+                for transport in ("grpc", "http"):
+                    shape = {"connections": 4, "streams": 64} if transport == "grpc" else {"connections": 128}
+                    if records == 1000:
+                        shape = {"connections": 4, "streams": 4} if transport == "grpc" else {"connections": 16}
+                    options = dict(shape, records=records, **{x: True for x in signal_option})
+                    gateway = Gateway(self)
+                    self.load(gateway, transport, **dict(options, seconds=1))
+                    cpu, wrote = gateway.cpu(), gateway.written()
+                    stored = gateway.metric("tidegate_queue_stored_bytes")
+                    result = self.load(gateway, transport, **options)
+                    result["cpu_us"] = (gateway.cpu() - cpu) / result["acked"] * 1e6
+                    stored = gateway.metric("tidegate_queue_stored_bytes") - stored
+                    result["written_per_stored"] = (gateway.written() - wrote) / stored
+                    result["stored_per_raw"] = stored / (result["acked"] / records * result["request_bytes"])
+                    result["peak_rss"] = gateway.memory("VmHWM")
+                    gateway.stop()
+                    rows.append({"signal": "logs" if signal_option else "spans", "records": records,
+                                 "transport": transport, "bare_per_s": bare["per_s"],
+                                 "bare_rows": bare["rows_per_commit"], **result})
+                    print(rows[-1], file=sys.stderr)
+        table(["signal", "a request", "transport", "acked/s", "bare SQLite/s", "ratio", "CPU us", "client CPU us",
+               "p50 ms", "p95 ms", "p99 ms", "written/stored", "stored/raw", "peak RSS MB"],
+              [[r["signal"], r["records"], r["transport"], f"{r['per_s']:,.0f}", f"{r['bare_per_s']:,.0f}",
+                f"{r['per_s'] / r['bare_per_s']:.2f}", f"{r['cpu_us']:.2f}", f"{r['client_cpu_s'] / r['acked'] * 1e6:.2f}",
+                f"{r['p50_ms']:.1f}", f"{r['p95_ms']:.1f}", f"{r['p99_ms']:.1f}", f"{r['written_per_stored']:.2f}",
+                f"{r['stored_per_raw']:.3f}", f"{r['peak_rss'] / 1e6:.0f}"] for r in rows])
+        return rows
+
+    def latency(self):
+        """Ack latency, open loop at 50,000 spans/s."""
+        rows = []
+        for transport in ("grpc", "http"):
+            gateway = Gateway(self)
+            shape = {"connections": 4, "streams": 64} if transport == "grpc" else {"connections": 64}
+            self.load(gateway, transport, records=100, rate=50000, seconds=1, **shape)
+            cpu = gateway.cpu()
+            result = self.load(gateway, transport, records=100, rate=50000, seconds=self.seconds * 2, **shape)
+            result["cpu_us"] = (gateway.cpu() - cpu) / result["acked"] * 1e6
+            gateway.stop()
+            rows.append({"transport": transport, **result})
+        table(["transport", "spans/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "CPU us"],
+              [[r["transport"], f"{r['per_s']:,.0f}", f"{r['p50_ms']:.2f}", f"{r['p95_ms']:.2f}", f"{r['p99_ms']:.2f}",
+                f"{r['max_ms']:.1f}", f"{r['cpu_us']:.2f}"] for r in rows])
+        return rows
+
+    def backlog(self):
+        """Memory with an empty queue and with 2 GB queued, then the drain while ingesting."""
+        port = 0
+        sink = subprocess.Popen([self.tests / "bench_sink"], stdout=subprocess.PIPE, text=True)
+        port = int(sink.stdout.readline())
+        sink.terminate()
+        sink.wait()
+        more = ("destinations: {sink: {kind: otlp_http, endpoint: \"http://127.0.0.1:%d\", compression: zstd}}\n"
+                "routes: [{match: {}, to: [sink]}]" % port)
+        gateway = Gateway(self, more)
+        self.load(gateway, records=100, connections=4, streams=64, seconds=self.seconds)
+        empty = gateway.memory("VmHWM")
+        goal = 2e8 if self.quick else 2e9
+        while gateway.metric("tidegate_queue_file_bytes") < goal:
+            self.load(gateway, records=100, connections=4, streams=64, seconds=5)
+        gateway.reset_peak()
+        self.load(gateway, records=100, connections=4, streams=64, seconds=self.seconds)
+        full = gateway.memory("VmHWM")
+        queued = gateway.metric("tidegate_queue_file_bytes")
+        back = time.monotonic_ns()
+        sink = subprocess.Popen([self.tests / "bench_sink", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
+        sink.stdout.readline()
+        gateway.reset_peak()
+        sent = gateway.metric("otelcol_exporter_sent_spans")
+        start = time.monotonic()
+        load = self.load(gateway, records=100, connections=4, streams=64, rate=50000, seconds=self.seconds * 2)
+        took = time.monotonic() - start
+        sent = gateway.metric("otelcol_exporter_sent_spans") - sent
+        draining = gateway.memory("VmHWM")
+        sink.terminate()
+        said = json.loads(sink.communicate()[0])
+        first = (said["first_ns"] - back) / 1e9
+        gateway.stop()
+        table(["what", "figure"],
+              [["peak RSS, ingesting at full speed, empty queue", f"{empty / 1e6:.0f} MB"],
+               [f"the same with {queued / 1e9:.2f} GB queued", f"{full / 1e6:.0f} MB"],
+               ["the same while draining", f"{draining / 1e6:.0f} MB"],
+               ["drain while ingesting 50,000 spans/s", f"{sent / took:,.0f} spans/s"],
+               ["ack latency meanwhile, p50 / p95 / p99",
+                f"{load['p50_ms']:.1f} / {load['p95_ms']:.1f} / {load['p99_ms']:.1f} ms"],
+               ["first delivery after the backend is back", f"{first:.2f} s"]])
+        return {"rss_empty": empty, "rss_full": full, "rss_draining": draining, "queued": queued,
+                "drain_per_s": sent / took, "first_delivery_s": first, "load": load}
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + " --- |" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(x) for x in row) + " |")
+    print(flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", default="build/release")
+    parser.add_argument("--dir", help="where the queues are made; default: the temporary directory")
+    parser.add_argument("--out", default="build/bench")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["ingest", "latency", "backlog"])
+    args = parser.parse_args()
+    bench = Bench(args)
+    try:
+        for name in [args.only] if args.only else ["ingest", "latency", "backlog"]:
+            print(f"### {name}\n\n{getattr(Bench, name).__doc__}\n")
+            bench.results[name] = getattr(bench, name)()
+    finally:
+        shutil.rmtree(bench.work, ignore_errors=True)
+    os.makedirs(args.out, exist_ok=True)
+    pathlib.Path(args.out, "bench.json").write_text(json.dumps(bench.results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

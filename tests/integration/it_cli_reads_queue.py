@@ -1,0 +1,176 @@
+"""status, queue and show: from a running gateway, from the file of one that is stopped, and what they say when
+there is neither."""
+import json
+import os
+import socket
+import subprocess
+
+import pytest
+
+from tests.support import otlp
+from tests.support.gateway import Gateway, binary
+
+COMMANDS = ("run", "check-config", "status", "queue", "show")
+
+
+def tidegate(*args, env=None, code=0):
+    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, **(env or {})})
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def closed_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    with Gateway(tmp_path_factory.mktemp("gateway"), {
+            "admin": {"endpoint": "127.0.0.1:0", "token": "sesame"},
+            "destinations": {"central": {"kind": "otlp_http", "endpoint": "http://127.0.0.1:1"}},
+            "routes": [{"match": {}, "to": ["central"]}],
+    }, expect=[r"level=warn"]) as gw:
+        for signal, record_class in (("traces", "info"), ("logs", "critical")):
+            answer = otlp.post(gw, signal, otlp.request(signal, otlp.new_ids(3), "shop\x1b[31m", record_class))
+            assert answer.status_code == 200
+        yield gw
+
+
+def source_of(gateway, kind):
+    """Options that make the commands read from there."""
+    if kind == "gateway":
+        return ["--endpoint", f"127.0.0.1:{gateway.admin_port}", "--token", "sesame"]
+    return ["--queue", gateway.queue_path]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", ["gateway", "file"])
+def test_status(gateway, kind):
+    said = tidegate("status", *source_of(gateway, kind)).stdout
+    assert f"source       {kind}" in said
+    assert "balance      ok" in said
+    assert all(len(line) <= 100 for line in said.splitlines() if str(gateway.dir) not in line)
+    document = json.loads(tidegate("status", "-o", "json", *source_of(gateway, kind)).stdout)
+    assert document["source"]["kind"] == kind
+    central = next(d for d in document["destinations"] if d["name"] == "central")
+    assert central["ready"]["records"] == 6
+    assert (document["gateway"] is not None) == (kind == "gateway")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", ["gateway", "file"])
+def test_queue_and_show(gateway, kind):
+    said = tidegate("queue", "--class", "critical", *source_of(gateway, kind)).stdout
+    assert "ready:central" in said and "logs" in said and "traces" not in said
+    assert "\x1b" not in said
+    assert all(len(line) <= 100 for line in said.splitlines() if str(gateway.dir) not in line)
+    page = json.loads(tidegate("queue", "-o", "json", "--signal", "traces", *source_of(gateway, kind)).stdout)
+    batch = page["batches"][0]["id"]
+    shown = json.loads(tidegate("show", "-o", "json", batch, *source_of(gateway, kind)).stdout)
+    assert len(otlp.ids_in_json(shown["data"])) == 3
+    said = tidegate("show", batch, *source_of(gateway, kind)).stdout
+    assert "GET /things" in said and "\x1b" not in said
+
+
+def test_both_sources_give_the_same_document(gateway):
+    documents = [json.loads(tidegate("queue", "-o", "json", *source_of(gateway, k)).stdout) for k in ("gateway", "file")]
+    for d in documents:
+        del d["source"]
+        for batch in d["batches"]:
+            del batch["age_s"]
+            for delivery in batch["deliveries"]:
+                # The gateway goes on trying between the two looks.
+                for key in ("attempts", "last_attempt_at", "last_error", "last_status"):
+                    del delivery[key]
+    assert documents[0] == documents[1]
+
+
+def test_the_token_may_come_from_the_environment(gateway):
+    endpoint = ["--endpoint", f"127.0.0.1:{gateway.admin_port}"]
+    tidegate("status", *endpoint, env={"TIDEGATE_ADMIN_TOKEN": "sesame"})
+    done = tidegate("status", *endpoint, env={"TIDEGATE_ADMIN_TOKEN": "wrong"}, code=5)
+    assert "token" in done.stderr and not done.stdout
+    tidegate("queue", *endpoint, code=5)
+
+
+def test_what_is_not_there_is_told(gateway):
+    for kind in ("gateway", "file"):
+        assert "no batch 999999" in tidegate("show", 999999, *source_of(gateway, kind), code=4).stderr
+        assert 'no destination "x"' in tidegate("queue", "--destination", "x", *source_of(gateway, kind),
+                                                code=4).stderr
+
+
+@pytest.mark.parametrize("end", ["sigterm", "sigkill"])
+def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
+    """Also where it was killed, and the write-ahead log holds what the file does not yet."""
+    port = closed_port()
+    gateway = start_gateway({"admin": {"endpoint": f"127.0.0.1:{port}"}})
+    assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
+    said = tidegate("status", "--config", gateway.config_path).stdout
+    assert f"source       gateway at 127.0.0.1:{port}" in said
+    getattr(gateway, end)()
+    done = tidegate("status", "--config", gateway.config_path, code=6)
+    assert f"(no gateway listens on 127.0.0.1:{port})" in done.stdout
+    page = json.loads(tidegate("queue", "-o", "json", "--config", gateway.config_path).stdout)
+    assert [b["records"] for b in page["batches"]] == [2]
+    gateway.start()
+    assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
+    gateway.assert_balanced()
+
+
+def test_nothing_to_ask_and_nothing_to_read(tmp_path):
+    port = closed_port()
+    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", code=4)
+    assert f"no gateway listens on 127.0.0.1:{port}" in done.stderr
+    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", "--queue", tmp_path / "none.db", code=4)
+    assert "there is no queue file at" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    other = tmp_path / "text.db"
+    other.write_text("this is no database\n" * 100)
+    assert "not a SQLite file" in tidegate("status", "--queue", other, code=1).stderr
+
+
+def test_a_port_of_another_program_is_told(gateway):
+    done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=1)
+    assert "is it another program's port?" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]])
+def test_help_everywhere(command):
+    done = tidegate(*command, "--help")
+    assert "Usage: tidegate" in done.stdout and "Exit codes:" in done.stdout and not done.stderr
+    if not command:
+        assert all(f"  {c} " in done.stdout for c in COMMANDS)
+
+
+def test_version():
+    assert tidegate("--version").stdout.startswith("tidegate ")
+
+
+@pytest.mark.parametrize("args,says", [
+    ([], "no command"), (["fly"], "unknown command fly"), (["status", "--nope"], "unknown option --nope"),
+    (["queue", "--state", "gone"], "allowed is ready or dead"), (["show"], "wants the id"),
+    (["show", "abc"], "is a number, not abc"), (["status", "-o", "xml"], "json or table"),
+    (["status", "--endpoint", "nonsense"], "is not host:port"),
+])
+def test_wrong_command_lines(args, says):
+    done = tidegate(*args, code=2)
+    assert says in done.stderr and not done.stdout
+
+
+def test_check_config(tmp_path):
+    good = tmp_path / "good.yaml"
+    good.write_text("site: plant-7\nadmin: {endpoint: '0.0.0.0:0', token: sesame}\n")
+    said = tidegate("check-config", "--config", good).stdout
+    assert "plant-7" in said and "sesame" not in said
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("queue:\n  max_sise: 8GiB\n")
+    done = tidegate("check-config", "--config", bad, code=3)
+    assert "bad.yaml:2:3" in done.stderr and "max_size" in done.stderr and not done.stdout
+    bad.write_text("admin: {endpoint: '0.0.0.0:0'}\n")
+    assert "admin.token" in tidegate("check-config", "--config", bad, code=3).stderr
+    tidegate("check-config", "--config", tmp_path / "none.yaml", code=3)
+    tidegate("check-config")

@@ -1,0 +1,274 @@
+/* What the rows of the queue promise: moves by the table, books that balance, ids that never come
+ * back. */
+#include "storage/queue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "storage/db.h"
+#include "storage/file_checks.h"
+#include "tests/support/expect.h"
+#include "tests/support/queue_file.h"
+
+struct fixture {
+	struct queue_file file;
+	sqlite3 *db;
+	struct queue q;
+	int64_t a;
+	int64_t b;
+};
+
+static void begin(struct fixture *f)
+{
+	struct err e = { .text = "" };
+	int fd = -1;
+	queue_file_make(&f->file);
+	EXPECT_OK(file_lock(f->file.path, &fd, &e));
+	file_unlock(fd);
+	EXPECT_OK(db_open(f->file.path, 4096, 1 << 20, &f->db, &e));
+	queue_init(&f->q, f->db);
+	EXPECT_OK(queue_begin(&f->q));
+	EXPECT_OK(queue_destination(&f->q, "alpha", "file", 0, true, &f->a));
+	EXPECT_OK(queue_destination(&f->q, "beta", "file", 0, true, &f->b));
+	EXPECT_OK(queue_commit(&f->q));
+}
+
+static void end(struct fixture *f)
+{
+	queue_done(&f->q);
+	db_close(f->db);
+	queue_file_remove(&f->file);
+}
+
+static int64_t insert(struct fixture *f, enum signal signal, uint32_t records, size_t count)
+{
+	const struct queue_batch b = { .received_at_ns = 5,
+				       .signal = signal,
+				       .class = RECORD_CLASS_WARNING,
+				       .requests = 1,
+				       .records = records,
+				       .raw_bytes = 4,
+				       .encoding = ENCODING_NONE,
+				       .crc = 1,
+				       .service = bytes_str("shop"),
+				       .body = bytes_str("body") };
+	const int64_t ids[] = { f->a, f->b };
+	int64_t id = 0;
+	EXPECT_OK(queue_insert(&f->q, &b, ids, count, &id));
+	return id;
+}
+
+static enum status settle(struct fixture *f, int64_t destination, int64_t batch,
+			  enum settle_outcome outcome, uint32_t rejected)
+{
+	struct settlement *s = calloc(1, sizeof(*s) + sizeof(s->items[0]));
+	s->destination_id = destination;
+	s->at_ns = 9;
+	s->count = 1;
+	s->items[0] = (struct settle_item){ batch, outcome, rejected };
+	enum status st = queue_settle(&f->q, s);
+	free(s);
+	return st;
+}
+
+static int64_t ask(struct fixture *f, const char *sql)
+{
+	return queue_file_int(f->file.path, sql);
+}
+
+START_TEST(moves_follow_the_table)
+{
+	static const struct {
+		enum delivery_state from;
+		enum delivery_state to;
+		bool may;
+	} rows[] = {
+		{ DELIVERY_READY, DELIVERY_READY, true }, { DELIVERY_READY, DELIVERY_DEAD, true },
+		{ DELIVERY_READY, DELIVERY_GONE, true },  { DELIVERY_DEAD, DELIVERY_READY, true },
+		{ DELIVERY_DEAD, DELIVERY_GONE, true },   { DELIVERY_DEAD, DELIVERY_DEAD, false },
+		{ DELIVERY_GONE, DELIVERY_READY, false }, { DELIVERY_GONE, DELIVERY_DEAD, false },
+		{ DELIVERY_GONE, DELIVERY_GONE, false },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_msg(queue_may_move(rows[i].from, rows[i].to) == rows[i].may, "%s -> %s",
+			      delivery_state_text(rows[i].from), delivery_state_text(rows[i].to));
+}
+END_TEST
+
+START_TEST(a_rollback_leaves_nothing_not_even_totals)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	(void)insert(&f, SIGNAL_LOGS, 7, 2);
+	queue_rollback(&f.q);
+	ck_assert(!queue_is_open(&f.q));
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_LOGS, 5, 1);
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT sum(records) FROM totals"), 5);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches"), 1);
+	ck_assert_int_eq(ask(&f, "SELECT id FROM batches"), id);
+	end(&f);
+}
+END_TEST
+
+START_TEST(more_sums_than_fit_in_memory_are_written_all_the_same)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	for (int round = 0; round < 2; round++)
+		for (int64_t d = 1; d <= QUEUE_TOTALS_MAX; d++)
+			for (enum signal s = 0; s < SIGNAL_COUNT; s++)
+				EXPECT_OK(queue_count(&f.q, d, s, OUTCOME_PURGED, 2));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM totals WHERE records = 4"),
+			 QUEUE_TOTALS_MAX * SIGNAL_COUNT);
+	end(&f);
+}
+END_TEST
+
+START_TEST(more_rejected_than_there_are_count_as_all)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_METRICS, 5, 1);
+	EXPECT_OK(settle(&f, f.a, id, SETTLE_DELIVERED, 99));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT rejected FROM balance"), 5);
+	ck_assert_int_eq(ask(&f, "SELECT delivered FROM balance"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT difference FROM balance"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT records FROM losses"), 5);
+	ck_assert_int_eq(ask(&f, "SELECT bytes FROM losses"), 4);
+	end(&f);
+}
+END_TEST
+
+START_TEST(settlements_of_others_and_of_nothing_change_nothing)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_TRACES, 5, 1);
+	EXPECT_OK(settle(&f, f.b, id, SETTLE_DELIVERED, 0));
+	EXPECT_OK(settle(&f, f.a, id + 1, SETTLE_DEAD, 0));
+	EXPECT_OK(settle(&f, 99, id, SETTLE_RETRY, 0));
+	ck_assert_uint_eq(f.q.ignored, 3);
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT queued FROM balance"), 5);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM balance"), 1);
+	ck_assert_int_eq(ask(&f, "SELECT difference FROM balance"), 0);
+	end(&f);
+}
+END_TEST
+
+START_TEST(random_settlements_keep_the_books)
+{
+	struct fixture f;
+	begin(&f);
+	uint32_t seed = 12345;
+	int64_t ids[60];
+	for (int round = 0; round < 40; round++) {
+		EXPECT_OK(queue_begin(&f.q));
+		for (int i = 0; i < 60; i++) {
+			seed = seed * 1103515245 + 12345;
+			uint32_t r = seed >> 16;
+			if (round == 0)
+				ids[i] = insert(&f, (enum signal)(r % SIGNAL_COUNT), 1 + r % 50,
+						1 + r % 2);
+			else if (r % 3 == 0)
+				EXPECT_OK(settle(&f, r & 8 ? f.a : f.b, ids[r % 60],
+						 (enum settle_outcome)(r / 60 % 3), r % 7));
+		}
+		if (seed >> 16 & 1)
+			queue_rollback(&f.q);
+		else
+			EXPECT_OK(queue_commit(&f.q));
+		if (round == 0 && seed >> 16 & 1)
+			round--;
+	}
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM balance WHERE difference <> 0"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches WHERE id NOT IN "
+				 "(SELECT batch_id FROM deliveries)"),
+			 0);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM payloads WHERE batch_id NOT IN "
+				 "(SELECT id FROM batches)"),
+			 0);
+	ck_assert_int_gt(ask(&f, "SELECT sum(delivered) FROM balance"), 0);
+	end(&f);
+}
+END_TEST
+
+START_TEST(ids_are_never_given_out_twice)
+{
+	struct fixture f;
+	int64_t highest = 0;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_LOGS, 1, 1);
+	EXPECT_OK(settle(&f, f.a, id, SETTLE_DELIVERED, 0));
+	int64_t next = insert(&f, SIGNAL_LOGS, 1, 1);
+	ck_assert_int_gt(next, id);
+	EXPECT_OK(queue_skip_ids(&f.q, 1000));
+	ck_assert_int_eq(insert(&f, SIGNAL_LOGS, 1, 1), 1001);
+	EXPECT_OK(queue_skip_ids(&f.q, 10));
+	EXPECT_OK(queue_highest_id(&f.q, &highest));
+	ck_assert_int_eq(highest, 1001);
+	EXPECT_OK(queue_commit(&f.q));
+	end(&f);
+}
+END_TEST
+
+START_TEST(the_state_of_a_destination_is_kept)
+{
+	struct fixture f;
+	char text[64];
+	begin(&f);
+	struct destination_update u = { .destination_id = f.b,
+					.state = DESTINATION_UNAUTHORIZED,
+					.since_ns = 70,
+					.next_attempt_at_ns = 80,
+					.last_success_at_ns = 60,
+					.reason = "401" };
+	EXPECT_OK(queue_begin(&f.q));
+	EXPECT_OK(queue_update_destination(&f.q, &u));
+	u.last_success_at_ns = 0;
+	EXPECT_OK(queue_update_destination(&f.q, &u));
+	u.destination_id = 99;
+	EXPECT_STATUS(queue_update_destination(&f.q, &u), ST_NOT_FOUND);
+	EXPECT_OK(queue_commit(&f.q));
+	queue_file_text(
+		f.file.path,
+		"SELECT state || state_since || next_attempt_at || last_success_at || reason "
+		"FROM destinations WHERE name = 'beta'",
+		text, sizeof(text));
+	ck_assert_str_eq(text, "unauthorized708060401");
+	/* A row that is configured keeps its kind when a salvage names it. */
+	int64_t id = 0;
+	EXPECT_OK(queue_begin(&f.q));
+	EXPECT_OK(queue_destination(&f.q, "beta", "otlp_http", 0, false, &id));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(id, f.b);
+	ck_assert_int_eq(ask(&f, "SELECT is_configured FROM destinations WHERE kind = 'file' AND "
+				 "name = 'beta'"),
+			 1);
+	end(&f);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const cases[] = {
+		moves_follow_the_table,
+		a_rollback_leaves_nothing_not_even_totals,
+		more_sums_than_fit_in_memory_are_written_all_the_same,
+		more_rejected_than_there_are_count_as_all,
+		settlements_of_others_and_of_nothing_change_nothing,
+		random_settlements_keep_the_books,
+		ids_are_never_given_out_twice,
+		the_state_of_a_destination_is_kept,
+	};
+	return run_cases("queue", cases, sizeof(cases) / sizeof(cases[0]));
+}
