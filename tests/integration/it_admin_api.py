@@ -224,12 +224,12 @@ def test_a_full_queue_is_not_ready_but_alive(start_gateway):
     answer = gateway.admin_get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    assert answer.json() == {"status": "not_ready", "reason": "the queue is full"}
+    assert answer.json() == {"status": "not_ready", "reason": "no space left on the device"}
     health = get(gateway, "/healthz")
     assert (health["status"], health["queue"]) == ("ok", "full")
     status = get(gateway, "/api/v1/status")["gateway"]
-    assert (status["state"], status["is_ready"], status["reason"]) == ("full", False, "the queue is full")
+    assert (status["state"], status["is_ready"], status["reason"]) == ("full", False, "no space left on the device")
     done = subprocess.run([binary(), "status", "--endpoint", f"127.0.0.1:{gateway.admin_port}"],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode == 6
-    assert "not ready: the queue is full" in done.stdout
+    assert "not ready: no space left on the device" in done.stdout
