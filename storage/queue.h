@@ -1,7 +1,8 @@
 /* storage/queue.h - the rows of the queue: insert, settle, reroute, count. Row operations only:
  * transactions belong to storage/writer.c.
  * Owner: the writer thread, within its transaction (or main before writer_start). Needs:
- * storage/writer.h, gateway/base, schema. */
+ * storage/writer.h, gateway/base, schema.
+ * large file: every row operation of the queue, for its one caller. */
 #ifndef STORAGE_QUEUE_H
 #define STORAGE_QUEUE_H
 

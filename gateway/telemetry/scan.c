@@ -370,15 +370,11 @@ static const uint8_t *walk_content(struct walk *w, const struct scan_table *t, u
 	}
 }
 
-static const uint8_t *walk_length(struct walk *w, const uint8_t *p, const uint8_t *end,
-				  uint64_t *ret)
+static const uint8_t *walk_length(struct walk *w, const uint8_t *p, const uint8_t *end, size_t *ret)
 {
-	const uint8_t *content = wire_varint(p, end, ret);
-	if (!content)
-		return fail(w, wire_fault_text(wire_varint_fault(p, end)), p);
-	if (*ret > (uint64_t)(end - content))
-		return fail(w, wire_fault_text(WIRE_LYING_LENGTH), p);
-	return content;
+	enum wire_fault fault;
+	const uint8_t *content = wire_length(p, end, ret, &fault);
+	return content ? content : fail(w, wire_fault_text(fault), p);
 }
 
 static const uint8_t *walk_number(struct walk *w, uint8_t op, const uint8_t *p, const uint8_t *end)
@@ -423,7 +419,7 @@ static const uint8_t *walk_message(struct walk *w, const struct scan_table *t, c
 		if (op < SCAN_BYTES) {
 			p = walk_number(w, op, p, end);
 		} else {
-			uint64_t n;
+			size_t n;
 			if (p < end && *p < 0x80 && *p < end - p)
 				n = *p++;
 			else

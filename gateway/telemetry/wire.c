@@ -21,6 +21,7 @@ const char *wire_fault_text(enum wire_fault f)
 		[WIRE_BAD_TYPE] = "a wire type that does not exist",
 		[WIRE_CUT_FIXED] = "the message ends within a fixed-size number",
 		[WIRE_LYING_LENGTH] = "a length runs past the end of its message",
+		[WIRE_LONG_LENGTH] = "a length of more than five bytes",
 	};
 	return text[f];
 }
@@ -73,16 +74,31 @@ static bool read_varint(struct wire_reader *r, uint64_t *ret)
 	return true;
 }
 
+const uint8_t *wire_length(const uint8_t *p, const uint8_t *end, size_t *ret,
+			   enum wire_fault *fault)
+{
+	uint64_t n = 0;
+	const uint8_t *content = wire_varint(p, end, &n);
+	*fault = WIRE_FINE;
+	if (!content)
+		*fault = wire_varint_fault(p, end);
+	else if (n > (uint64_t)(end - content))
+		*fault = WIRE_LYING_LENGTH;
+	else if (content - p > 5)
+		*fault = WIRE_LONG_LENGTH;
+	*ret = (size_t)n;
+	return *fault ? NULL : content;
+}
+
 static bool read_len(struct wire_reader *r, struct wire_field *f)
 {
-	const uint8_t *at = r->p;
-	uint64_t n;
-	if (!read_varint(r, &n))
-		return false;
-	if (n > (uint64_t)(r->end - r->p))
-		return fail(r, WIRE_LYING_LENGTH, at);
-	f->bytes = bytes_of(r->p, (size_t)n);
-	r->p += n;
+	size_t n;
+	enum wire_fault fault;
+	const uint8_t *content = wire_length(r->p, r->end, &n, &fault);
+	if (!content)
+		return fail(r, fault, r->p);
+	f->bytes = bytes_of(content, n);
+	r->p = content + n;
 	return true;
 }
 

@@ -18,6 +18,7 @@ enum wire_fault {
 	WIRE_BAD_TYPE,     /* wire types 6 and 7 do not exist */
 	WIRE_CUT_FIXED,    /* the message ends within a fixed number */
 	WIRE_LYING_LENGTH, /* longer than what is left of the message */
+	WIRE_LONG_LENGTH,  /* written in more than the five bytes that C++ and protobuf-c read */
 };
 /* For people: lower case, no full stop. Static storage. */
 const char *wire_fault_text(enum wire_fault f);
@@ -96,6 +97,10 @@ static inline const uint8_t *wire_varint(const uint8_t *p, const uint8_t *end, u
 }
 /* Why wire_varint gave NULL here. */
 enum wire_fault wire_varint_fault(const uint8_t *p, const uint8_t *end);
+
+/* Behind the length at p, so that *ret bytes follow before end; or NULL, and why. */
+const uint8_t *wire_length(const uint8_t *p, const uint8_t *end, size_t *ret,
+			   enum wire_fault *fault);
 
 static inline uint64_t wire_fixed64(const uint8_t *p)
 {

@@ -68,6 +68,8 @@ START_TEST(damage_is_named_at_its_byte)
 		{ "a length one too long", "\x0a\x03\x61\x62", 4, WIRE_LYING_LENGTH, 1 },
 		{ "a length near 2^64", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11,
 		  WIRE_LYING_LENGTH, 1 },
+		{ "a length of six bytes", "\x0a\x81\x80\x80\x80\x80\x00x", 8, WIRE_LONG_LENGTH,
+		  1 },
 		{ "damage behind a good field", "\x08\x01\x0a\x01", 4, WIRE_LYING_LENGTH, 3 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
