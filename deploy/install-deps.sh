@@ -11,7 +11,7 @@ build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev l
 	libmicrohttpd-dev libprotobuf-c-dev libcurl4-gnutls-dev libjansson-dev zlib1g-dev
 	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev check"
 run_packages="curl sqlite3 python3 ca-certificates"
-test_packages="python3-venv nodejs npm"
+test_packages="python3-venv nodejs npm golang-go"
 ci_packages="clang clang-format clang-tidy libclang-rt-dev llvm shellcheck"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -24,6 +24,7 @@ is_installed() {
 	libclang-rt-dev) [ -d "$(clang --print-resource-dir 2>/dev/null)/lib" ] ;;
 	llvm) clang --print-prog-name=llvm-symbolizer 2>/dev/null | grep -q / ;;
 	nodejs) command -v node >/dev/null ;;
+	golang-go) command -v go >/dev/null ;;
 	npm | cmake | clang | clang-* | shellcheck | sqlite3 | curl | python3) command -v "$1" >/dev/null ;;
 	python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
 	*) false ;;
@@ -94,6 +95,16 @@ node_parts() {
 	done
 }
 
+# The client in Go is built once, to build/interop/go/client. Its modules need Go 1.19 or later.
+go_parts() {
+	stamp=build/interop/go/.installed
+	is_fresh $stamp tests/interop/go/* && return
+	say "install-deps: building the Go client of tests/interop/go"
+	mkdir -p build/interop/go
+	(cd tests/interop/go && GOTOOLCHAIN=local go build -o ../../../build/interop/go/client .)
+	cat tests/interop/go/* | cksum >"$stamp"
+}
+
 # shellcheck disable=SC2086
 install_packages $build_packages $run_packages
 case ${1:-} in
@@ -102,6 +113,7 @@ case ${1:-} in
 	install_packages $test_packages
 	python_environment
 	node_parts
+	go_parts
 	;;
 esac
 # shellcheck disable=SC2086

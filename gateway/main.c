@@ -1,8 +1,289 @@
-/* main.c - the composition root: makes every part, starts and stops them in order. */
+/* main.c - the composition root: makes every part, starts them, waits for a signal, stops them.
+ *
+ * Start order is the dependency order, and stop order its reverse where it matters for the promise:
+ *
+ *   start   config, writer (queue open and verified), routes, destinations, salvage, admin,
+ * receivers stop    receivers (answer what is in flight: needs the writer), destinations (settle
+ * what was sent: needs the writer), salvage, admin, writer (checkpoint and close)
+ *
+ * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
+ * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at
+ * any moment: that is what it is for). */
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-int main(void)
+#include "admin/admin.h"
+#include "admin/cli.h"
+#include "gateway/base/config.h"
+#include "gateway/base/log.h"
+#include "gateway/base/now.h"
+#include "gateway/base/xalloc.h"
+#include "gateway/forward/forward.h"
+#include "gateway/ingest/ingest.h"
+#include "gateway/ingest/receive_grpc.h"
+#include "gateway/ingest/receive_http.h"
+#include "gateway/telemetry/attributes.h"
+#include "storage/salvage.h"
+#include "storage/writer.h"
+
+/* What a refused client is told to wait: long enough for a commit to recover, short for an SDK. */
+enum { RETRY_AFTER_S = 5, EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 3 };
+
+/* Data that no route matches is owed to this name, which is no valid name in a configuration. */
+#define UNROUTED "(unrouted)"
+
+struct gateway {
+	struct config *config;
+	struct attributes resource;
+	struct route_table routes;
+	struct writer *writer;
+	struct ingest *ingest;
+	struct forward **forwards; /* one for each of config->destinations */
+	struct salvage *salvage;
+	struct admin *admin;
+	struct receive_grpc *grpc;
+	struct receive_http *http;
+	int unrouted_slot;
+};
+
+static enum status open_writer(struct gateway *g, struct err *e)
 {
-	(void)printf("tidegate %s\n", TIDEGATE_VERSION);
-	return 0;
+	const struct config *c = g->config;
+	struct writer_options o = {
+		.path = c->queue_path,
+		.max_size_bytes = c->queue_max_size,
+		.min_free_disk_bytes = c->queue_min_free_disk,
+		.commit_interval_ns = c->queue_commit_interval,
+	};
+	return writer_open(&o, &g->writer, e);
+}
+
+/* Attributes of the configuration win over the environment's, and both over the site's. */
+static enum status make_resource(struct gateway *g, struct err *e)
+{
+	const struct config *c = g->config;
+	enum status st = ST_OK;
+	for (size_t i = 0; i < c->resource_attributes.count && !st; i++) {
+		const struct config_pair *p = &c->resource_attributes.items[i];
+		st = attributes_insert(&g->resource, p->key, p->value, e);
+		if (st)
+			return err_wrap(e, st, "%s: resource.attributes",
+					c->file ? c->file : "default");
+	}
+	st = attributes_insert_list(&g->resource, getenv("OTEL_RESOURCE_ATTRIBUTES"), e);
+	if (st)
+		return err_wrap(e, st, "environment variable OTEL_RESOURCE_ATTRIBUTES");
+	return c->site[0] ? attributes_insert(&g->resource, "tidegate.site", c->site, e) : ST_OK;
+}
+
+static uint64_t slots_of(const struct config *c, const int *slots, char *const *names)
+{
+	uint64_t set = 0;
+	for (; *names; names++)
+		for (size_t i = 0; i < c->destination_count; i++)
+			if (strcmp(c->destinations[i].name, *names) == 0)
+				set |= UINT64_C(1) << slots[i];
+	return set;
+}
+
+/* Destinations get their slots and stable ids, routes their bit sets. */
+static enum status make_destinations(struct gateway *g, struct err *e)
+{
+	static const char *const kinds[] = { "otlp_http", "file" };
+	const struct config *c = g->config;
+	int slots[DESTINATIONS_MAX];
+	int64_t id;
+	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
+	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
+	for (size_t i = 0; i < c->destination_count && !st; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &id, e);
+		if (st)
+			break;
+		struct forward_options o = {
+			.config = d, .writer = g->writer, .slot = slots[i], .destination_id = id
+		};
+		st = forward_new(&o, &g->forwards[i], e);
+		if (st)
+			return err_wrap(e, st, "%s:%d: destinations.%s",
+					c->file ? c->file : "default", d->line, d->name);
+	}
+	for (size_t i = 0; i < c->route_count && !st; i++)
+		route_add(&g->routes, c->routes[i].signal_mask, c->routes[i].class_mask,
+			  slots_of(c, slots, c->routes[i].to));
+	route_fill(&g->routes, g->unrouted_slot);
+	return st;
+}
+
+static enum status start_storage(struct gateway *g, struct err *e)
+{
+	enum status st = writer_start(g->writer, e);
+	if (st)
+		return st;
+	/* C17 does not convert to an array of const by itself. */
+	writer_reroute(g->writer, g->unrouted_slot,
+		       (const uint64_t(*)[RECORD_CLASS_COUNT])g->routes.slots);
+	st = salvage_start(g->writer, &g->salvage, e);
+	for (size_t i = 0; i < g->config->destination_count && !st; i++)
+		st = forward_start(g->forwards[i], e);
+	return st;
+}
+
+static size_t in_flight_bytes(void *ctx)
+{
+	return ingest_in_flight(ctx);
+}
+
+static enum status start_admin(struct gateway *g, struct err *e)
+{
+	const struct config *c = g->config;
+	struct admin_options o = {
+		.endpoint = c->admin_endpoint,
+		.token = c->admin_token,
+		.writer = g->writer,
+		.queue_path = c->queue_path,
+		.capacity_bytes = c->queue_max_size,
+		.in_flight = in_flight_bytes,
+		.in_flight_ctx = g->ingest,
+	};
+	return admin_start(&o, &g->admin, e);
+}
+
+static enum status start_receivers(struct gateway *g, struct err *e)
+{
+	const struct config *c = g->config;
+	struct receive_grpc_options grpc = {
+		.endpoint = c->grpc_endpoint,
+		.max_message_bytes = c->grpc_max_recv_msg_size,
+		.max_connections = c->grpc_max_connections,
+		.max_concurrent_streams = c->grpc_max_concurrent_streams,
+		.idle_timeout_ns = c->grpc_idle_timeout,
+		.read_timeout_ns = c->grpc_read_timeout,
+	};
+	enum status st = receive_grpc_start(&grpc, g->ingest, &g->grpc, e);
+	if (st)
+		return err_wrap(e, st, "receivers.otlp.grpc");
+	struct receive_http_options http = {
+		.endpoint = c->http_endpoint,
+		.max_message_bytes = c->http_max_request_body_size,
+		.max_connections = c->http_max_connections,
+		.idle_timeout_ns = c->http_idle_timeout,
+		.read_timeout_ns = c->http_read_timeout,
+		.cors_allowed_origins = (const char *const *)c->cors_allowed_origins,
+		.cors_allowed_headers = (const char *const *)c->cors_allowed_headers,
+		.cors_max_age_s = (int)(c->cors_max_age / NS_PER_S),
+	};
+	st = receive_http_start(&http, g->ingest, &g->http, e);
+	return st ? err_wrap(e, st, "receivers.otlp.http") : ST_OK;
+}
+
+static enum status start(struct gateway *g, struct err *e)
+{
+	enum status st = open_writer(g, e);
+	if (!st)
+		st = make_resource(g, e);
+	if (!st)
+		st = make_destinations(g, e);
+	if (st)
+		return st;
+	struct ingest_options o = {
+		.writer = g->writer,
+		.resource = &g->resource,
+		.routes = &g->routes,
+		.max_in_flight_bytes = g->config->max_in_flight,
+		.retry_after_s = RETRY_AFTER_S,
+	};
+	g->ingest = ingest_new(&o);
+	st = start_storage(g, e);
+	if (!st)
+		st = start_admin(g, e);
+	return st ? st : start_receivers(g, e);
+}
+
+/* Accepts a gateway of which any part was never made. */
+static void stop(struct gateway *g)
+{
+	int64_t deadline = now_mono_ns() + (g->config ? g->config->shutdown_timeout : 0);
+	receive_grpc_stop(g->grpc, deadline);
+	receive_http_stop(g->http, deadline);
+	for (size_t i = 0; g->forwards && i < g->config->destination_count; i++)
+		forward_stop(g->forwards[i], deadline);
+	salvage_stop(g->salvage);
+	admin_stop(g->admin);
+	writer_stop(g->writer);
+	ingest_free(g->ingest);
+	attributes_done(&g->resource);
+	free(g->forwards);
+	config_free(g->config);
+}
+
+/* The second signal's thread: detached, so that a stop that hangs can still be ended by hand. */
+static void *exit_at_second_signal(void *set)
+{
+	int sig = 0;
+	(void)sigwait(set, &sig);
+	log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"", sig);
+	_exit(EXIT_FAILED);
+}
+
+static void wait_for_signal(sigset_t *set)
+{
+	int sig = 0;
+	CHECK(sigwait(set, &sig) == 0);
+	log_info("gateway.stopping", "signal=%d", sig);
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, exit_at_second_signal, set) == 0)
+		(void)pthread_detach(thread);
+}
+
+static void block_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	CHECK(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(const char *config_path)
+{
+	static sigset_t signals; /* outlives this function: the detached thread reads it */
+	static const enum log_level levels[] = { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL,
+						 LOG_ERROR_LEVEL };
+	struct gateway g = { 0 };
+	struct err e = { 0 };
+	enum status st = config_path ? config_load(config_path, &g.config, &e) :
+				       config_default(&g.config, &e);
+	if (st) {
+		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
+		return EXIT_CONFIG;
+	}
+	log_init(levels[g.config->log_level], (enum log_format)g.config->log_format);
+	/* Two arenas: threads of bursts would otherwise each keep theirs, and look like a leak. */
+	(void)mallopt(M_ARENA_MAX, 2);
+	block_signals(&signals);
+	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
+		 LOG_QUOTE(config_path ? config_path : "embedded default"),
+		 LOG_QUOTE(g.config->queue_path));
+	st = start(&g, &e);
+	if (st) {
+		log_fatal("gateway.start.failed", "error=%s", LOG_QUOTE(err_text(&e, st)));
+	} else {
+		log_info("gateway.ready", "pid=%d", (int)getpid());
+		wait_for_signal(&signals);
+	}
+	stop(&g);
+	log_info("gateway.stop", "exit=%d", st ? EXIT_FAILED : EXIT_OK);
+	return st ? EXIT_FAILED : EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	return cli_main(argc, argv, run);
 }

@@ -237,6 +237,9 @@ enum status db_open(const char *path, int page_size, int64_t wal_keep_bytes, sql
 	if (st)
 		return st;
 	st = set_connection_options(db, e);
+	/* SQLite opens a file that it may not write for reading, and says nothing. */
+	if (!st && sqlite3_db_readonly(db, "main") == 1)
+		st = err_set(e, ST_IO, "it may not be written; give it to the gateway's user");
 	if (!st)
 		st = identify(db, &is_new, &version, e);
 	if (!st)

@@ -92,8 +92,9 @@ static void count_row(void *ctx, sqlite3_stmt *stmt)
 		d->oldest_at_ns = received_at_ns;
 }
 
-/* The dead are few: by their index. The ready are most of the table, so it is read in its own order,
- * which is that of the batches too; the plus keeps the planner from jumping about by an index. */
+/* The dead are few: by their index. The ready are most of the table, so it is read in its own
+ * order, which is that of the batches too; the plus keeps the planner from jumping about by an
+ * index. */
 #define COUNT_SQL(state, value)                                                                 \
 	"SELECT q.destination_id, b.signal, q.state, q.records, b.stored_bytes, b.received_at " \
 	"FROM deliveries q JOIN batches b ON b.id = q.batch_id WHERE " state " = '" value "'"
@@ -180,6 +181,7 @@ static enum status count_or_estimate(struct inspect *in, struct inspect_shape *s
 	in->deadline_ns = deadline;
 	if (st != ST_TIMEOUT)
 		return st;
+	in->deadline_ns = now_mono_ns() + in->limit_ns; /* a busy machine may have used up all */
 	s->is_estimate = true;
 	st = ST_OK;
 	for (size_t i = 0; i < s->count && !st; i++)

@@ -7,15 +7,18 @@
  *
  * STATES, as writer_state tells them and every put is answered:
  *
- *   ST_OK          -> ST_FULL         [measure, group.c]  the cap on the queue's size
- *   ST_OK          -> ST_NO_SPACE     [measure, group.c]  the floor of free disk, or ENOSPC
- *   any            -> ST_UNAVAILABLE  [enter_recovery]    memory and disk may disagree
- *   ST_UNAVAILABLE -> ST_OK           [try_recovery]      reopened and verified
- *   ST_FULL, ST_NO_SPACE -> ST_OK     [measure]           room again; settlements made it
+ *   ST_OK          -> ST_FULL         [upkeep_measure, group.c]  the cap on the queue's size
+ *   ST_OK          -> ST_NO_SPACE     [upkeep_measure, group.c]  the floor of free disk, or ENOSPC
+ *   any            -> ST_UNAVAILABLE  [upkeep_enter_recovery]    memory and disk may disagree
+ *   ST_UNAVAILABLE -> ST_OK           [upkeep_try_recovery]      reopened and verified
+ *   ST_FULL, ST_NO_SPACE -> ST_OK     [upkeep_measure]           room again; settlements made it
  *   any            -> ST_STOPPING     [writer_stop]
  *
  * Puts are answered by the state at once; settlements and other jobs run in all but the last two.
- * This is the only thread that touches the connection, and the only file of storage/ that logs. */
+ * This is the only thread that touches the connection, and only it logs: here, and in
+ * storage/upkeep.c, which has what is done between two groups. */
+#include "storage/writer.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,38 +27,15 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/file_checks.h"
-#include "storage/writer_internal.h"
+#include "storage/upkeep.h"
 
-#define MEASURE_NS     (100 * NS_PER_MS)
-#define IDLE_NS        (2 * NS_PER_S)
-#define SLEEP_NS       (10 * NS_PER_S)
-#define BACKOFF_MIN_NS (100 * NS_PER_MS)
-#define BACKOFF_MAX_NS (10 * NS_PER_S)
-#define SETTLE_COST    4096  /* of a settled batch, in bytes of a put that takes as long */
-#define JOB_COST       65536 /* of any other job */
+#define MEASURE_NS  (100 * NS_PER_MS)
+#define IDLE_NS     (2 * NS_PER_S)
+#define SLEEP_NS    (10 * NS_PER_S)
+#define SETTLE_COST 4096  /* of a settled batch, in bytes of a put that takes as long */
+#define JOB_COST    65536 /* of any other job */
 
 /* Opening */
-
-static void register_metrics(struct writer_metrics *m)
-{
-	static const char *const states[] = { "ok", "full", "recovering", "degraded" };
-	m->commit_seconds = metric_series(M_COMMIT_SECONDS);
-	m->wait_seconds = metric_series(M_COMMIT_WAIT_SECONDS);
-	m->commits_ok = metric_series(M_COMMITS, "ok");
-	m->commits_failed = metric_series(M_COMMITS, "failed");
-	m->checkpoint_seconds = metric_series(M_CHECKPOINT_SECONDS);
-	m->wal_bytes = metric_series(M_WAL_BYTES);
-	m->db_bytes = metric_series(M_DB_BYTES);
-	m->free_bytes = metric_series(M_FREE_BYTES);
-	m->disk_free_bytes = metric_series(M_DISK_FREE_BYTES);
-	m->written[COUNTING_DATABASE] = metric_series(M_WRITTEN_BYTES, "database");
-	m->written[COUNTING_WAL] = metric_series(M_WRITTEN_BYTES, "wal");
-	m->stored_bytes = metric_series(M_STORED_BYTES);
-	m->received_bytes = metric_series(M_RECEIVED_BYTES);
-	m->ignored = metric_series(M_SETTLE_IGNORED);
-	for (size_t i = 0; i < STATE_COUNT; i++)
-		m->states[i] = metric_series(M_QUEUE_STATE, states[i]);
-}
 
 static struct writer *make(const struct writer_options *o)
 {
@@ -72,7 +52,7 @@ static struct writer *make(const struct writer_options *o)
 	w->pack = pack_new(o->merge_bytes ? o->merge_bytes : PACK_MERGE_BYTES,
 			   o->has_encoding ? o->encoding : ENCODING_ZSTD,
 			   o->has_encoding ? o->level : 1);
-	register_metrics(&w->metrics);
+	upkeep_register(&w->metrics);
 	return w;
 }
 
@@ -83,14 +63,6 @@ static void destroy(struct writer *w)
 	file_unlock(w->lock_fd);
 	chan_done(&w->chan);
 	free(w);
-}
-
-/* Is something of a damaged file still to be moved over? */
-static void look_at_salvages(struct writer *w)
-{
-	bool has = false;
-	if (queue_has_salvage(&w->store.queue, &has) == ST_OK)
-		atomic_store(&w->is_degraded, has);
 }
 
 enum status writer_open(const struct writer_options *o, struct writer **ret, struct err *e)
@@ -114,7 +86,7 @@ enum status writer_open(const struct writer_options *o, struct writer **ret, str
 	 * Where a reader or a full disk is in the way, the next checkpoints do it. */
 	st = checkpoint_truncate(&w->store.checkpoint, &w->is_truncated, &ignored);
 	(void)st;
-	look_at_salvages(w);
+	upkeep_look_at_salvages(w);
 	*ret = w;
 	return ST_OK;
 }
@@ -150,168 +122,6 @@ void writer_subscribe(struct writer *w, int slot, struct chan *chan)
 {
 	CHECK(!w->is_started && slot >= 0 && slot < w->store.slot_count);
 	w->subscribers[slot] = chan;
-}
-
-/* States and metrics */
-
-static void show_state(struct writer *w)
-{
-	enum status st = (enum status)atomic_load(&w->state);
-	bool is_full = st == ST_FULL || st == ST_NO_SPACE;
-	series_set(w->metrics.states[STATE_OK], st == ST_OK);
-	series_set(w->metrics.states[STATE_FULL], is_full);
-	series_set(w->metrics.states[STATE_RECOVERING], st == ST_UNAVAILABLE);
-	series_set(w->metrics.states[STATE_DEGRADED], atomic_load(&w->is_degraded));
-}
-
-static void log_state(const struct writer *w, enum status was, enum status now)
-{
-	if (now == ST_OK)
-		log_info("queue.room", "path=%s was=%s", LOG_QUOTE(w->store.path),
-			 status_name(was));
-	else
-		log_warn("queue.full",
-			 "path=%s state=%s file_bytes=%llu free_bytes=%llu wal_bytes=%llu "
-			 "disk_free_bytes=%llu max_size=%llu min_free_disk=%llu",
-			 LOG_QUOTE(w->store.path), status_name(now),
-			 (unsigned long long)w->space.file_bytes,
-			 (unsigned long long)w->space.free_bytes,
-			 (unsigned long long)w->space.wal_bytes,
-			 (unsigned long long)w->space.disk_free_bytes,
-			 (unsigned long long)w->space.max_bytes,
-			 (unsigned long long)w->space.min_free_bytes);
-}
-
-static void show_change(struct writer *w, enum status was, enum status now)
-{
-	static struct log_rate rate;
-	bool is_about_room =
-		now == ST_FULL || now == ST_NO_SPACE || was == ST_FULL || was == ST_NO_SPACE;
-	show_state(w);
-	if (was != now && is_about_room && now != ST_UNAVAILABLE && log_every(&rate, 5, NULL))
-		log_state(w, was, now);
-}
-
-static void set_state(struct writer *w, enum status now)
-{
-	if (atomic_load(&w->is_stopping))
-		return;
-	show_change(w, (enum status)atomic_exchange(&w->state, (int)now), now);
-}
-
-static void enter_recovery(struct writer *w, enum status cause, const char *words)
-{
-	w->is_recovering = true;
-	w->cause = cause;
-	w->backoff_ns = BACKOFF_MIN_NS;
-	w->recover_at_ns = 0;
-	set_state(w, ST_UNAVAILABLE);
-	log_error("queue.recovering", "path=%s error=%s", LOG_QUOTE(w->store.path),
-		  LOG_QUOTE(words));
-}
-
-/* Memory and disk may disagree after these; after the others a transaction failed and no more. */
-static bool is_grave(enum status st)
-{
-	return st == ST_IO || st == ST_CORRUPT;
-}
-
-static void measure(struct writer *w, int64_t now)
-{
-	struct store *s = &w->store;
-	enum status was = (enum status)atomic_load(&w->state);
-	w->measured_at_ns = now;
-	enum status st = space_measure(&w->space, &s->queue, &s->checkpoint);
-	if (is_grave(st))
-		enter_recovery(w, st, err_text(&s->queue.err, st));
-	if (st)
-		return;
-	set_state(w, space_state(&w->space, &s->checkpoint, was));
-	if (atomic_load(&w->state) == ST_OK)
-		space_hold_reserve(&w->space);
-	series_set(w->metrics.wal_bytes, (double)w->space.wal_bytes);
-	series_set(w->metrics.db_bytes, (double)w->space.file_bytes);
-	series_set(w->metrics.free_bytes, (double)w->space.free_bytes);
-	for (int i = 0; i < COUNTING_FILE_COUNT; i++)
-		series_set(w->metrics.written[i],
-			   (double)counting_vfs_written((enum counting_file)i));
-	series_set(w->metrics.disk_free_bytes, (double)w->space.disk_free_bytes);
-}
-
-static void log_set_aside(const struct writer *w)
-{
-	log_error("queue.set_aside",
-		  "path=%s kept_as=%s error=%s next=\"a new file was started; what can be read of "
-		  "the old one is moved over in the background\"",
-		  LOG_QUOTE(w->store.path), LOG_QUOTE(w->store.set_aside),
-		  LOG_QUOTE(w->store.damage));
-}
-
-static void try_recovery(struct writer *w, int64_t now)
-{
-	struct store *s = &w->store;
-	struct err e = { .text = "" };
-	enum status st = store_recover(s, w->cause, &e);
-	if (s->set_aside[0])
-		log_set_aside(w);
-	if (st) {
-		static struct log_rate rate;
-		w->recover_at_ns = now + w->backoff_ns;
-		w->backoff_ns =
-			w->backoff_ns * 2 < BACKOFF_MAX_NS ? w->backoff_ns * 2 : BACKOFF_MAX_NS;
-		if (log_every(&rate, 10, NULL))
-			log_warn("queue.recovery_failed", "path=%s error=%s", LOG_QUOTE(s->path),
-				 LOG_QUOTE(err_text(&e, st)));
-		return;
-	}
-	if (s->lost_from)
-		log_error("queue.acknowledged_missing", "path=%s after_batch=%lld",
-			  LOG_QUOTE(s->path), (long long)s->lost_from);
-	for (int i = 0; i < s->slot_count; i++)
-		if (w->subscribers[i])
-			chan_ring(w->subscribers[i]);
-	w->is_recovering = false;
-	look_at_salvages(w);
-	log_info("queue.recovered", "path=%s", LOG_QUOTE(s->path));
-	atomic_store(&w->state, (int)ST_OK);
-	measure(w, now);
-}
-
-/* Checkpoints */
-
-static void note_checkpoint(struct writer *w, enum status st, int64_t start, const struct err *e)
-{
-	static struct log_rate rate;
-	const struct checkpoint *c = &w->store.checkpoint;
-	series_observe(w->metrics.checkpoint_seconds, (double)(now_mono_ns() - start) / NS_PER_S);
-	series_set(w->metrics.wal_bytes, (double)checkpoint_wal_bytes(c));
-	if (is_grave(st))
-		enter_recovery(w, st, err_text(e, st));
-	else if (st == ST_NO_SPACE && !space_release_reserve(&w->space))
-		set_state(w, ST_NO_SPACE);
-	if (c->is_held && checkpoint_is_alarming(c) && log_every(&rate, 60, NULL))
-		log_warn("queue.wal_held",
-			 "path=%s wal_bytes=%llu hint=\"a reader keeps the write-ahead log from "
-			 "being started over: look for a long SELECT in another process\"",
-			 LOG_QUOTE(w->store.path), (unsigned long long)checkpoint_wal_bytes(c));
-}
-
-static void checkpoint_after_group(struct writer *w)
-{
-	struct err e = { .text = "" };
-	bool did = false;
-	int64_t start = now_mono_ns();
-	enum status st = checkpoint_step(&w->store.checkpoint, &did, &e);
-	if (did)
-		note_checkpoint(w, st, start, &e);
-}
-
-static void checkpoint_when_idle(struct writer *w)
-{
-	struct err e = { .text = "" };
-	int64_t start = now_mono_ns();
-	enum status st = checkpoint_truncate(&w->store.checkpoint, &w->is_truncated, &e);
-	note_checkpoint(w, st, start, &e);
 }
 
 /* The loop */
@@ -405,16 +215,16 @@ static void run_pending(struct writer *w)
 	w->last_group_ns = now_mono_ns();
 	w->is_truncated = false;
 	if (w->refused)
-		show_change(w, was, w->refused);
-	if (is_grave(st) || (st && queue_is_open(&w->store.queue)))
-		enter_recovery(w, st, err_text(&w->store.queue.err, st));
+		upkeep_show_change(w, was, w->refused);
+	if (upkeep_is_grave(st) || (st && queue_is_open(&w->store.queue)))
+		upkeep_enter_recovery(w, st, err_text(&w->store.queue.err, st));
 	else if (st && st != ST_FULL && st != ST_NO_SPACE && log_every(&rate, 10, NULL))
 		log_error("queue.commit_failed", "path=%s error=%s", LOG_QUOTE(w->store.path),
 			  LOG_QUOTE(err_text(&w->store.queue.err, st)));
 	if (!w->is_recovering && has_jobs && atomic_load(&w->is_degraded))
-		look_at_salvages(w);
+		upkeep_look_at_salvages(w);
 	if (!w->is_recovering)
-		checkpoint_after_group(w);
+		upkeep_after_group(w);
 }
 
 static void retry_delayed(struct writer *w)
@@ -433,12 +243,12 @@ static void loop_once(struct writer *w)
 	if (atomic_load(&w->is_stopping))
 		return;
 	if (!w->is_recovering && atomic_exchange(&w->is_suspect, false))
-		enter_recovery(w, ST_CORRUPT, "a reader found the file damaged");
+		upkeep_enter_recovery(w, ST_CORRUPT, "a reader found the file damaged");
 	now = now_mono_ns();
 	if (w->is_recovering) {
 		fail_pending(w, ST_UNAVAILABLE);
 		if (now >= w->recover_at_ns)
-			try_recovery(w, now);
+			upkeep_try_recovery(w, now);
 		return;
 	}
 	if (w->pending && w->commit_interval_ns > 0)
@@ -446,14 +256,14 @@ static void loop_once(struct writer *w)
 	if (w->pending)
 		run_pending(w);
 	now = now_mono_ns();
-	if (!w->is_recovering && now - w->measured_at_ns >= MEASURE_NS)
-		measure(w, now);
-	bool is_idle = !w->pending && now - w->last_group_ns >= IDLE_NS;
-	if (!w->is_recovering && is_idle && w->delayed)
+	if (!w->is_recovering && now - w->measured_at_ns >= MEASURE_NS) {
+		upkeep_measure(w, now);
 		retry_delayed(w);
+	}
+	bool is_idle = !w->pending && now - w->last_group_ns >= IDLE_NS;
 	if (!w->is_recovering && is_idle && !w->is_truncated &&
 	    atomic_load(&w->state) != ST_NO_SPACE)
-		checkpoint_when_idle(w);
+		upkeep_when_idle(w);
 }
 
 static void log_start(const struct writer *w)
@@ -462,7 +272,7 @@ static void log_start(const struct writer *w)
 		log_warn("queue.file_system", "path=%s note=%s", LOG_QUOTE(w->store.path),
 			 LOG_QUOTE(w->note));
 	if (w->store.set_aside[0])
-		log_set_aside(w);
+		upkeep_log_set_aside(w);
 	log_info("queue.open", "path=%s file_bytes=%llu free_bytes=%llu sqlite=%s",
 		 LOG_QUOTE(w->store.path), (unsigned long long)w->space.file_bytes,
 		 (unsigned long long)w->space.free_bytes, sqlite3_libversion());
@@ -471,7 +281,7 @@ static void log_start(const struct writer *w)
 static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
-	measure(w, now_mono_ns());
+	upkeep_measure(w, now_mono_ns());
 	log_start(w);
 	while (!atomic_load(&w->is_stopping))
 		loop_once(w);

@@ -305,10 +305,18 @@ void grpc_connection_read(struct grpc_connection *c)
 		c->is_dead = true;
 }
 
-void grpc_connection_complete(struct grpc_call *call)
+struct grpc_connection *grpc_connection_take_back(struct grpc_call *call)
 {
+	struct grpc_connection *c = call->connection;
+	call->is_with_writer = false;
+	call->server->with_writer--;
+	if (!c) {
+		grpc_call_free(call);
+		return NULL;
+	}
 	grpc_call_completed(call);
-	look_at(call->connection, call);
+	look_at(c, call);
+	return c;
 }
 
 /* Move what nghttp2 has to say into out. */

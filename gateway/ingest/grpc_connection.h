@@ -6,7 +6,6 @@
 #include "gateway/ingest/grpc_call.h"
 #include "gateway/ingest/transport.h"
 
-/* Why a connection ended, for the log. NULL: as it should. */
 struct grpc_connection {
 	LIST_ENTRY(grpc_connection) link;  /* receive_grpc.c: all connections */
 	SLIST_ENTRY(grpc_connection) next; /* receive_grpc.c: those to flush in this turn */
@@ -41,8 +40,9 @@ void grpc_connection_free(struct grpc_connection *c);
 
 /* Each of these may leave output or an end behind: flush follows in the same turn. */
 void grpc_connection_read(struct grpc_connection *c);
-/* The writer gave the call back. The call's connection is not NULL. */
-void grpc_connection_complete(struct grpc_call *call);
+/* Takes a call that the writer gave back, and answers it. Returns its connection, NULL where that
+ * is gone. */
+struct grpc_connection *grpc_connection_take_back(struct grpc_call *call);
 /* First GOAWAY; the second follows when the client has seen it. */
 void grpc_connection_shutdown(struct grpc_connection *c);
 /* Timeouts. */

@@ -121,14 +121,9 @@ static void take_completed(struct receive_grpc *r)
 	while (item) {
 		struct grpc_call *call = (struct grpc_call *)(void *)item;
 		item = item->next;
-		call->is_with_writer = false;
-		r->server.with_writer--;
-		if (!call->connection) {
-			grpc_call_free(call);
-			continue;
-		}
-		list(r, call->connection);
-		grpc_connection_complete(call);
+		struct grpc_connection *c = grpc_connection_take_back(call);
+		if (c)
+			list(r, c);
 	}
 }
 

@@ -60,6 +60,7 @@ struct worker {
 	bool has_wake;
 	atomic_int connections;
 	int64_t accept_after_ns; /* out of descriptors: not before */
+	int64_t next_look_ns;
 	bool has_thread;
 };
 
@@ -151,13 +152,30 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
 	*slot = NULL;
 }
 
-static void cut_late(struct worker *w)
+/* The client closed, or closed its half, and is not waiting for an answer. */
+static bool has_left(const struct http_connection *c)
+{
+	char byte;
+	bool is_answered = c->request && c->request->is_answered;
+	return !is_answered && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Once in a tick: cut who is past the deadline, and who has left. libmicrohttpd would keep the
+ * latter until a time-out: its epoll is edge triggered, and it takes a read that filled less than
+ * its buffer for the last that it needs, although the end may have come with those bytes. */
+static void look_at_connections(struct worker *w)
 {
 	int64_t now = now_mono_ns();
+	if (now < w->next_look_ns)
+		return;
+	w->next_look_ns = now + w->receiver->tick_ms * NS_PER_MS;
 	for (struct http_connection *c = w->http.first; c; c = c->next) {
-		if (now < c->deadline_ns)
+		/* At the writer, or cut already. */
+		if (c->deadline_ns == INT64_MAX)
 			continue;
-		c->is_late = true;
+		c->is_late = now >= c->deadline_ns;
+		if (!c->is_late && !has_left(c))
+			continue;
 		c->deadline_ns = INT64_MAX;
 		(void)shutdown(c->fd, SHUT_RDWR);
 	}
@@ -246,7 +264,7 @@ static void turn(struct worker *w, int wait_ms)
 	if (fds[2].revents)
 		accept_some(w);
 	(void)MHD_run_wait(w->daemon, 0);
-	cut_late(w);
+	look_at_connections(w);
 }
 
 /* Who is still sending may finish within a moment, and will else send it all again elsewhere. */

@@ -201,7 +201,7 @@ static enum status read_string(struct reader *r, const struct otlp_field *f)
 		return fail(r, "expected a string");
 	enum status st = wire_begin(r->out, f->number, guess_length(r), &open);
 	if (!st)
-		st = json_string(&r->json, r->out);
+		st = json_take_string(&r->json, r->out);
 	if (!st && f->type == OTLP_BYTES)
 		st = decode_bytes(r, f, open.start);
 	if (st)
@@ -306,7 +306,7 @@ static enum status read_key(struct reader *r, const struct otlp_message *m,
 	} else if (!r->json.fault) {
 		/* With escapes: it is spelled out at the end of out for a moment. */
 		size_t before = r->out->n;
-		enum status st = json_string(&r->json, r->out);
+		enum status st = json_take_string(&r->json, r->out);
 		if (st)
 			return st;
 		*ret = field_of(m, bytes_of(r->out->p + before, r->out->n - before));

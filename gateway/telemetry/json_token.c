@@ -124,7 +124,7 @@ static const uint8_t *end_of_run(const uint8_t *p, const uint8_t *end)
 	return p;
 }
 
-enum status json_string(struct json_reader *r, struct buf *out)
+enum status json_take_string(struct json_reader *r, struct buf *out)
 {
 	if (!json_take(r, '"')) {
 		fail(r, "expected a string");
@@ -256,7 +256,7 @@ static bool skip_elements(struct json_reader *r, uint8_t closing, unsigned depth
 		return true;
 	do {
 		if (closing == '}') {
-			if (json_string(r, NULL))
+			if (json_take_string(r, NULL))
 				return false;
 			if (!json_take(r, ':'))
 				return fail(r, "expected :");
@@ -275,7 +275,7 @@ bool json_skip(struct json_reader *r, unsigned depth)
 	case '[':
 		return skip_elements(r, ']', depth);
 	case '"':
-		return json_string(r, NULL) == ST_OK;
+		return json_take_string(r, NULL) == ST_OK;
 	case 't':
 		return json_take_word(r, "true") || fail(r, "expected a value");
 	case 'f':

@@ -34,7 +34,7 @@ bool json_take_word(struct json_reader *r, const char *word);
  * anything else. */
 bool json_more(struct json_reader *r, uint8_t closing);
 /* A string: appends what it stands for to out, or only checks it where out is NULL. */
-MUST_USE enum status json_string(struct json_reader *r, struct buf *out);
+MUST_USE enum status json_take_string(struct json_reader *r, struct buf *out);
 /* A string of ASCII without escapes: its content, in place. False with no fault: it is not so
  * plain; nothing is consumed. */
 bool json_plain_string(struct json_reader *r, struct bytes *ret);

@@ -185,19 +185,9 @@ static void copy_file(const char *name)
 {
 	char from[CLIENT_PATH_SIZE + 32];
 	char to[CLIENT_PATH_SIZE + 32];
-	static char bytes[16 << 20];
 	(void)snprintf(from, sizeof(from), "%s/%s", original->dir, name);
 	(void)snprintf(to, sizeof(to), "%s/%s", dir, name);
-	FILE *in = fopen(from, "rb");
-	if (!in)
-		return; /* a clean stop leaves no WAL */
-	FILE *out = fopen(to, "wb");
-	ck_assert(out);
-	size_t n = fread(bytes, 1, sizeof(bytes), in);
-	ck_assert_uint_lt(n, sizeof(bytes));
-	ck_assert_uint_eq(fwrite(bytes, 1, n, out), n);
-	(void)fclose(in);
-	(void)fclose(out);
+	client_copy_file(from, to);
 }
 
 /* ---- the damage ---- */

@@ -51,7 +51,7 @@ static void on_done(int64_t id, enum status st)
 
 static struct writer *open_writer(const char *dir)
 {
-	char path[CLIENT_PATH_SIZE];
+	char path[CLIENT_PATH_SIZE + 16];
 	struct err e = { 0 };
 	struct writer *w = NULL;
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
@@ -109,7 +109,7 @@ static void settle_one(struct writer *w, const char *path, int64_t id, enum sett
 
 static void record_run(const char *dir)
 {
-	char path[CLIENT_PATH_SIZE];
+	char path[CLIENT_PATH_SIZE + 16];
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	vfs_log_start();
 	struct writer *w = open_writer(dir);
@@ -168,7 +168,7 @@ static void check_request(int id, int slot, const char *what)
 
 static void check_image(const char *dir, const char *what)
 {
-	char path[CLIENT_PATH_SIZE];
+	char path[CLIENT_PATH_SIZE + 16];
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	struct writer *w = open_writer(dir);
 	ck_assert_msg(!writer_is_degraded(w), "%s: taken for damaged", what);

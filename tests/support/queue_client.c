@@ -198,6 +198,21 @@ void client_remove_dir(const char *dir)
 	(void)rmdir(dir);
 }
 
+void client_copy_file(const char *from, const char *to)
+{
+	uint8_t bytes[65536];
+	FILE *in = fopen(from, "rb");
+	if (!in)
+		return;
+	FILE *out = fopen(to, "wb");
+	CHECK(out);
+	size_t n;
+	while ((n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+		CHECK(fwrite(bytes, 1, n, out) == n);
+	CHECK(fclose(out) == 0);
+	(void)fclose(in);
+}
+
 int client_count_files(const char *dir, const char *part)
 {
 	DIR *handle = opendir(dir);
@@ -249,6 +264,18 @@ int64_t facts_int(const char *path, const char *sql)
 	int64_t value = db ? one_int(db, sql) : -1;
 	(void)sqlite3_close(db);
 	return value;
+}
+
+bool facts_text(const char *path, const char *sql, char *ret, size_t size)
+{
+	sqlite3 *db = open_for_look(path);
+	sqlite3_stmt *stmt = db ? first_row(db, sql) : NULL;
+	if (stmt)
+		(void)snprintf(ret, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
+	bool is_there = stmt != NULL;
+	(void)sqlite3_finalize(stmt);
+	(void)sqlite3_close(db);
+	return is_there;
 }
 
 /* Count each request that the payload names, and note its batch. */

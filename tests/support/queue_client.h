@@ -36,6 +36,8 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 /* An empty directory of its own below $TMPDIR or /dev/shm. */
 void client_make_dir(char *ret, size_t size, const char *what);
 void client_remove_dir(const char *dir);
+/* Byte by byte; nothing happens where `from` is missing. */
+void client_copy_file(const char *from, const char *to);
 /* How many files in dir contain part in their name. */
 int client_count_files(const char *dir, const char *part);
 
@@ -60,6 +62,8 @@ struct facts {
 bool facts_read(const char *path, struct facts *ret);
 /* The one integer of a query, -1 where it fails. */
 int64_t facts_int(const char *path, const char *sql);
+/* The same as text. False where it fails. */
+bool facts_text(const char *path, const char *sql, char *ret, size_t size);
 /* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */
 void client_execute(const char *path, const char *sql);
 

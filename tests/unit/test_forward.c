@@ -1,198 +1,32 @@
 /* What forwarding promises, with a real queue file, a real writer and a real HTTP server: delivered
  * once where nothing crashes, in order, and never let go before the destination took it. */
+#include <netinet/in.h>
 #include <poll.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "gateway/base/now.h"
 #include "gateway/forward/forward.h"
 #include "tests/support/expect.h"
-#include "tests/support/http_sink.h"
-#include "tests/support/queue_client.h"
-
-enum { SIDES_MAX = 2, IDS_MAX = 32, WAIT_MS = 15000 };
-
-/* One destination with its backend. */
-struct side {
-	struct http_sink *sink;
-	struct forward *forward;
-	int slot;
-	int64_t id;
-};
-
-struct fixture {
-	char dir[512];
-	char path[CLIENT_PATH_SIZE];
-	struct config *config;
-	struct writer *writer;
-	struct side sides[SIDES_MAX];
-	size_t count;
-};
-
-/* Options of each destination are YAML lines of a flow mapping, as in "timeout: 1s, compression:
- * none". */
-static struct fixture *set_up(const char *const *options, size_t count)
-{
-	struct fixture *fx = calloc(1, sizeof(*fx));
-	struct buf yaml;
-	struct err e = { 0 };
-	ck_assert_ptr_nonnull(fx);
-	client_make_dir(fx->dir, sizeof(fx->dir), "forward");
-	(void)snprintf(fx->path, sizeof(fx->path), "%s/queue.db", fx->dir);
-	buf_init(&yaml, 65536, NULL);
-	EXPECT_OK(buf_append_str(&yaml, "destinations:\n"));
-	fx->count = count;
-	for (size_t i = 0; i < count; i++) {
-		fx->sides[i].sink = http_sink_new(0);
-		EXPECT_OK(buf_printf(
-			&yaml, "  d%zu: {kind: otlp_http, endpoint: 'http://127.0.0.1:%d/', %s}\n",
-			i, http_sink_port(fx->sides[i].sink), options[i]));
-	}
-	ck_assert_msg(config_parse("test", buf_view(&yaml), &fx->config, &e) == ST_OK, "%s",
-		      e.text);
-	buf_done(&yaml);
-	struct writer_options o = { .path = fx->path, .max_size_bytes = 1u << 30 };
-	ck_assert_msg(writer_open(&o, &fx->writer, &e) == ST_OK, "%s", e.text);
-	for (size_t i = 0; i < count; i++) {
-		struct side *s = &fx->sides[i];
-		const struct destination_config *c = &fx->config->destinations[i];
-		EXPECT_OK(
-			writer_destination(fx->writer, c->name, "otlp_http", &s->slot, &s->id, &e));
-		struct forward_options fo = {
-			.config = c, .writer = fx->writer, .slot = s->slot, .destination_id = s->id
-		};
-		ck_assert_msg(forward_new(&fo, &s->forward, &e) == ST_OK, "%s", e.text);
-	}
-	EXPECT_OK(writer_start(fx->writer, &e));
-	return fx;
-}
-
-static struct fixture *set_up_one(const char *options)
-{
-	return set_up(&options, 1);
-}
-
-static void start_forwards(struct fixture *fx)
-{
-	for (size_t i = 0; i < fx->count; i++)
-		EXPECT_OK(forward_start(fx->sides[i].forward, NULL));
-}
-
-static void stop_forwards(struct fixture *fx, int64_t grace_ns)
-{
-	for (size_t i = 0; i < fx->count; i++)
-		forward_stop(fx->sides[i].forward, now_mono_ns() + grace_ns);
-}
-
-/* Stops all, and the books must balance. */
-static void tear_down(struct fixture *fx)
-{
-	struct facts facts;
-	stop_forwards(fx, 5 * NS_PER_S);
-	writer_stop(fx->writer);
-	for (size_t i = 0; i < fx->count; i++) {
-		forward_free(fx->sides[i].forward);
-		http_sink_free(fx->sides[i].sink);
-	}
-	ck_assert(facts_read(fx->path, &facts));
-	ck_assert_msg(facts.is_sound, "%s", facts.problem);
-	ck_assert_int_eq(facts.imbalance, 0);
-	config_free(fx->config);
-	client_remove_dir(fx->dir);
-	free(fx);
-}
-
-/* ids from first to last, each a batch of its own, owed to every destination. */
-static void put(struct fixture *fx, enum signal signal, enum record_class class, int64_t first,
-		int64_t last, size_t size)
-{
-	for (int64_t id = first; id <= last; id++) {
-		struct client_request r = { .id = id,
-					    .signal = signal,
-					    .class = class,
-					    .records = 10,
-					    .size = size,
-					    .destinations = (UINT64_C(1) << fx->count) - 1 };
-		enum status st;
-		client_put(fx->writer, &r, 1, &st, NULL);
-		EXPECT_OK(st);
-	}
-}
-
-static void wait_for(const struct fixture *fx, const char *sql, int64_t want)
-{
-	int64_t end = now_mono_ns() + WAIT_MS * NS_PER_MS;
-	int64_t got = facts_int(fx->path, sql);
-	while (got != want && now_mono_ns() < end) {
-		(void)poll(NULL, 0, 2);
-		got = facts_int(fx->path, sql);
-	}
-	ck_assert_msg(got == want, "%s is %lld, expected %lld", sql, (long long)got,
-		      (long long)want);
-}
-
-static void wait_drained(const struct fixture *fx)
-{
-	wait_for(fx, "SELECT count(*) FROM deliveries WHERE state = 'ready'", 0);
-}
-
-static int64_t total(const struct fixture *fx, const char *outcome)
-{
-	char sql[200];
-	(void)snprintf(sql, sizeof(sql),
-		       "SELECT coalesce(sum(records), 0) FROM totals WHERE outcome = '%s'",
-		       outcome);
-	return facts_int(fx->path, sql);
-}
-
-static void wait_state(const struct fixture *fx, const char *state)
-{
-	char sql[200];
-	(void)snprintf(sql, sizeof(sql),
-		       "SELECT count(*) FROM destinations WHERE name = 'd0' AND state = '%s'",
-		       state);
-	wait_for(fx, sql, 1);
-}
-
-/* The ids that a body names, as "1 2 3". */
-static const char *ids_of(const struct sink_request *r, char *dst, size_t size)
-{
-	size_t n = 0;
-	dst[0] = '\0';
-	for (size_t i = 0; i + 13 <= r->body.n; i++) {
-		if (memcmp(r->body.p + i, "<id=", 4) != 0)
-			continue;
-		char digits[9] = { 0 };
-		memcpy(digits, r->body.p + i + 4, 8);
-		n += (size_t)snprintf(dst + n, size - n, "%s%ld", n ? " " : "",
-				      strtol(digits, NULL, 10));
-	}
-	return dst;
-}
-
-#define EXPECT_IDS(side, index, want)                                                              \
-	do {                                                                                       \
-		char got_[256];                                                                    \
-		ck_assert_str_eq(                                                                  \
-			ids_of(http_sink_request((side)->sink, index), got_, sizeof(got_)), want); \
-	} while (0)
+#include "tests/support/forwarding.h"
 
 #define FAST "retry_on_failure: {initial_interval: 10ms, max_interval: 50ms}"
 
 START_TEST(what_is_queued_is_delivered_and_leaves_the_queue)
 {
-	struct fixture *fx = set_up_one("headers: {authorization: Bearer secret}");
+	struct forwarding *fx = forwarding_new_one("headers: {authorization: Bearer secret}");
 	struct side *s = &fx->sides[0];
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 1000);
-	put(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, 2, 2, 1000);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_CRITICAL, 3, 3, 1000);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 1000);
+	forwarding_put(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, 2, 2, 1000);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_CRITICAL, 3, 3, 1000);
 	http_sink_wait(s->sink, 3);
-	wait_drained(fx);
+	forwarding_wait_drained(fx);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM batches"), 0);
-	ck_assert_int_eq(total(fx, "delivered"), 30);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 30);
 	/* Lanes are independent: requests of different signals come in any order. */
 	static const char *const wants[] = { "/v1/traces 1", "/v1/metrics 2", "/v1/logs 3" };
 	unsigned seen = 0;
@@ -200,7 +34,8 @@ START_TEST(what_is_queued_is_delivered_and_leaves_the_queue)
 		const struct sink_request *r = http_sink_request(s->sink, i);
 		char ids[64];
 		char got[160];
-		(void)snprintf(got, sizeof(got), "%s %s", r->path, ids_of(r, ids, sizeof(ids)));
+		(void)snprintf(got, sizeof(got), "%s %s", r->path,
+			       forwarding_ids(r, ids, sizeof(ids)));
 		for (size_t j = 0; j < 3; j++)
 			seen |= strcmp(got, wants[j]) == 0 ? 1u << j : 0;
 		ck_assert_str_eq(r->content_type, "application/x-protobuf");
@@ -209,22 +44,22 @@ START_TEST(what_is_queued_is_delivered_and_leaves_the_queue)
 		ck_assert_str_eq(r->authorization, "Bearer secret");
 	}
 	ck_assert_uint_eq(seen, 7);
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_failed_export_is_sent_again_with_its_members_before_what_follows)
 {
-	struct fixture *fx = set_up_one("max_export_size: 64KiB, " FAST);
+	struct forwarding *fx = forwarding_new_one("max_export_size: 64KiB, " FAST);
 	struct side *s = &fx->sides[0];
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 6, 30000);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 6, 30000);
 	http_sink_script(s->sink, (struct sink_answer){ .status = 503 }, 2);
 	http_sink_script(s->sink, (struct sink_answer){ .act = SINK_CLOSE }, 1);
 	http_sink_script(s->sink, (struct sink_answer){ .status = 500 }, 1);
-	start_forwards(fx);
+	forwarding_start(fx);
 	http_sink_wait(s->sink, 1);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 7, 7, 10000);
-	wait_drained(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 7, 7, 10000);
+	forwarding_wait_drained(fx);
 	/* libcurl sends a request once more by itself where a kept connection was closed under it.
 	 */
 	size_t last = http_sink_count(s->sink) - 1;
@@ -234,24 +69,24 @@ START_TEST(a_failed_export_is_sent_again_with_its_members_before_what_follows)
 	EXPECT_IDS(s, last - 2, "3 4");
 	EXPECT_IDS(s, last - 1, "5 6");
 	EXPECT_IDS(s, last, "7");
-	wait_state(fx, "up");
-	tear_down(fx);
+	forwarding_wait_state(fx, "up");
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(retry_after_is_waited_for)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	http_sink_script(s->sink, (struct sink_answer){ .status = 429, .retry_after = "1" }, 1);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
 	http_sink_wait(s->sink, 2);
 	ck_assert_int_ge(http_sink_request(s->sink, 1)->at_ns -
 				 http_sink_request(s->sink, 0)->at_ns,
 			 NS_PER_S - 20 * NS_PER_MS);
-	wait_drained(fx);
-	tear_down(fx);
+	forwarding_wait_drained(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
@@ -275,16 +110,16 @@ static bool refuse(void *ctx, const struct sink_request *r, struct sink_answer *
 
 START_TEST(only_the_batch_that_is_refused_becomes_a_dead_letter)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	struct refusal x = { "<id=00000003>", 400, bytes_str("no such tenant\n") };
-	struct facts facts;
+	static struct facts facts;
 	http_sink_judge(s->sink, refuse, &x);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 4, 100);
-	start_forwards(fx);
-	wait_drained(fx);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 5, 6, 100);
-	wait_drained(fx);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 4, 100);
+	forwarding_start(fx);
+	forwarding_wait_drained(fx);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 5, 6, 100);
+	forwarding_wait_drained(fx);
 	ck_assert(facts_read(fx->path, &facts));
 	for (int id = 1; id <= 6; id++)
 		ck_assert_int_eq(facts.dead[s->id][id], id == 3);
@@ -292,13 +127,13 @@ START_TEST(only_the_batch_that_is_refused_becomes_a_dead_letter)
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters WHERE last_error = "
 					     "'HTTP 400: no such tenant'"),
 			 1);
-	ck_assert_int_eq(total(fx, "delivered"), 50);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 50);
 	EXPECT_IDS(s, 0, "1 2 3 4");
 	EXPECT_IDS(s, 1, "1");
 	EXPECT_IDS(s, 2, "2");
 	EXPECT_IDS(s, 3, "3");
 	EXPECT_IDS(s, 4, "4");
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
@@ -311,100 +146,152 @@ static bool deny_while_set(void *ctx, const struct sink_request *r, struct sink_
 
 START_TEST(missing_credentials_park_the_destination_and_keep_the_data)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	atomic_bool is_denied = true;
 	http_sink_judge(s->sink, deny_while_set, &is_denied);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
-	wait_state(fx, "unauthorized");
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_wait_state(fx, "unauthorized");
 	http_sink_wait(s->sink, 3);
 	ck_assert_int_eq(
 		facts_int(fx->path, "SELECT count(*) FROM deliveries WHERE state = 'ready'"), 1);
 	atomic_store(&is_denied, false);
-	wait_drained(fx);
-	wait_state(fx, "up");
-	ck_assert_int_eq(total(fx, "delivered"), 10);
-	tear_down(fx);
+	forwarding_wait_drained(fx);
+	forwarding_wait_state(fx, "up");
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 10);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_partial_success_is_recorded_and_not_sent_again)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	/* ExportTraceServiceResponse: partial_success { rejected_spans: 12, error_message: "old" }
 	 */
 	static const uint8_t partial[] = { 0x0a, 7, 0x08, 12, 0x12, 3, 'o', 'l', 'd' };
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 2, 100);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 2, 100);
 	http_sink_script(s->sink,
 			 (struct sink_answer){ .body = bytes_of(partial, sizeof(partial)) }, 1);
-	start_forwards(fx);
-	wait_drained(fx);
-	ck_assert_int_eq(total(fx, "rejected"), 12);
-	ck_assert_int_eq(total(fx, "delivered"), 8);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3, 3, 100);
-	wait_drained(fx);
+	forwarding_start(fx);
+	forwarding_wait_drained(fx);
+	ck_assert_int_eq(forwarding_total(fx, "rejected"), 12);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 8);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3, 3, 100);
+	forwarding_wait_drained(fx);
 	ck_assert_uint_eq(http_sink_count(s->sink), 2);
 	EXPECT_IDS(s, 0, "1 2");
 	EXPECT_IDS(s, 1, "3");
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_returned_uplink_is_used_within_two_seconds_whatever_the_back_off)
 {
-	struct fixture *fx = set_up_one(
+	struct forwarding *fx = forwarding_new_one(
 		"retry_on_failure: {initial_interval: 1h, max_interval: 1h, probe_interval: 1s}");
 	struct side *s = &fx->sides[0];
 	http_sink_stop(s->sink);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 100);
-	wait_state(fx, "backing_off");
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 100);
+	forwarding_wait_state(fx, "backing_off");
 	int64_t back_ns = now_mono_ns();
 	http_sink_start(s->sink);
 	http_sink_wait(s->sink, 1);
 	ck_assert_int_lt(http_sink_request(s->sink, 0)->at_ns - back_ns, 2 * NS_PER_S);
-	wait_drained(fx);
-	tear_down(fx);
+	forwarding_wait_drained(fx);
+	forwarding_free(fx);
+}
+END_TEST
+
+/* A listener whose queue of connections is full: SYNs to it are dropped, as on a dead uplink. */
+struct black_hole {
+	int listener;
+	int clients[4];
+};
+
+static void black_hole_open(struct black_hole *h, int port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1;
+	h->listener = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(setsockopt(h->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	ck_assert_int_eq(bind(h->listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(listen(h->listener, 0), 0);
+	for (int i = 0; i < 4; i++) {
+		h->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(h->clients[i], (struct sockaddr *)&at, sizeof(at));
+	}
+}
+
+static void black_hole_close(struct black_hole *h)
+{
+	for (int i = 0; i < 4; i++)
+		(void)close(h->clients[i]);
+	(void)close(h->listener);
+}
+
+START_TEST(an_uplink_that_swallows_packets_is_used_within_two_seconds_of_its_return)
+{
+	struct forwarding *fx = forwarding_new_one(
+		"timeout: 2s, retry_on_failure: {initial_interval: 10ms, max_interval: 50ms}");
+	struct side *s = &fx->sides[0];
+	struct black_hole hole;
+	int port = http_sink_port(s->sink);
+	http_sink_stop(s->sink);
+	black_hole_open(&hole, port);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 100);
+	forwarding_wait_state(fx, "backing_off");
+	/* An export and a probe are being connected for about all of the time now. */
+	black_hole_close(&hole);
+	int64_t back_ns = now_mono_ns();
+	http_sink_start(s->sink);
+	http_sink_wait(s->sink, 1);
+	ck_assert_int_lt(http_sink_request(s->sink, 0)->at_ns - back_ns, 2 * NS_PER_S);
+	forwarding_wait_drained(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(an_export_without_an_answer_times_out_and_is_sent_again)
 {
-	struct fixture *fx = set_up_one("timeout: 200ms, " FAST);
+	struct forwarding *fx = forwarding_new_one("timeout: 200ms, " FAST);
 	struct side *s = &fx->sides[0];
 	http_sink_script(s->sink, (struct sink_answer){ .act = SINK_HANG }, 1);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
 	http_sink_wait(s->sink, 2);
-	wait_drained(fx);
+	forwarding_wait_drained(fx);
 	ck_assert_uint_eq(http_sink_count(s->sink), 2);
 	EXPECT_IDS(s, 0, "1");
 	EXPECT_IDS(s, 1, "1");
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(stopping_keeps_what_has_no_answer)
 {
-	struct fixture *fx = set_up_one("timeout: 1m");
+	struct forwarding *fx = forwarding_new_one("timeout: 1m");
 	struct side *s = &fx->sides[0];
 	http_sink_script(s->sink, (struct sink_answer){ .act = SINK_HANG }, 1);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
 	http_sink_wait(s->sink, 1);
-	stop_forwards(fx, 50 * NS_PER_MS);
+	forwarding_stop(fx, 50 * NS_PER_MS);
 	ck_assert_int_eq(
 		facts_int(fx->path, "SELECT count(*) FROM deliveries WHERE state = 'ready'"), 1);
-	ck_assert_int_eq(total(fx, "delivered"), 0);
-	tear_down(fx);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 0);
+	forwarding_free(fx);
 }
 END_TEST
 
 static void *stop_in_thread(void *arg)
 {
-	stop_forwards(arg, 10 * NS_PER_S);
+	forwarding_stop(arg, 10 * NS_PER_S);
 	return NULL;
 }
 
@@ -420,61 +307,62 @@ static bool answer_late(void *ctx, const struct sink_request *r, struct sink_ans
 
 START_TEST(stopping_waits_for_an_answer_that_comes_in_time_and_settles_it)
 {
-	struct fixture *fx = set_up_one("timeout: 1m");
+	struct forwarding *fx = forwarding_new_one("timeout: 1m");
 	struct side *s = &fx->sides[0];
 	atomic_bool may_answer = false;
 	pthread_t stopper;
 	http_sink_judge(s->sink, answer_late, &may_answer);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
-	wait_for(fx, "SELECT count(*) FROM deliveries", 1);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_wait(fx, "SELECT count(*) FROM deliveries", 1);
 	ck_assert_int_eq(pthread_create(&stopper, NULL, stop_in_thread, fx), 0);
 	atomic_store(&may_answer, true);
 	ck_assert_int_eq(pthread_join(stopper, NULL), 0);
 	/* Either it had not been sent yet, or it was answered, and then it is settled. */
 	int64_t sent = (int64_t)http_sink_count(s->sink);
-	ck_assert_int_eq(total(fx, "delivered"), sent * 10);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), sent * 10);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM deliveries"), 1 - sent);
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_dead_destination_does_not_slow_another)
 {
 	static const char *const options[] = { "timeout: 1m", "timeout: 1m" };
-	struct fixture *fx = set_up(options, 2);
+	struct forwarding *fx = forwarding_new(options, 2);
 	http_sink_script(fx->sides[0].sink, (struct sink_answer){ .act = SINK_HANG }, 1);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 20, 100);
-	wait_for(fx,
-		 "SELECT count(*) FROM deliveries q JOIN destinations d ON d.id = q.destination_id "
-		 "WHERE d.name = 'd1'",
-		 0);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 20, 100);
+	forwarding_wait(
+		fx,
+		"SELECT count(*) FROM deliveries q JOIN destinations d ON d.id = q.destination_id "
+		"WHERE d.name = 'd1'",
+		0);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM deliveries"), 20);
 	ck_assert_uint_eq(http_sink_count(fx->sides[0].sink), 1);
-	stop_forwards(fx, 0);
-	tear_down(fx);
+	forwarding_stop(fx, 0);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_signal_that_fails_alone_does_not_hold_up_the_others)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	struct refusal x = { "<id=00000001>", 500, bytes_str("") };
 	http_sink_judge(s->sink, refuse, &x);
-	start_forwards(fx);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_CRITICAL, 1, 2, 100);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3, 12, 100);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 13, 14, 100);
-	wait_for(fx, "SELECT count(*) FROM deliveries", 2);
-	struct facts facts;
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_CRITICAL, 1, 2, 100);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3, 12, 100);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 13, 14, 100);
+	forwarding_wait(fx, "SELECT count(*) FROM deliveries", 2);
+	static struct facts facts;
 	ck_assert(facts_read(fx->path, &facts));
 	ck_assert_int_eq(facts.ready[s->id][1], 1);
 	ck_assert_int_eq(facts.ready[s->id][2], 1);
-	wait_state(fx, "up");
-	stop_forwards(fx, 0);
-	tear_down(fx);
+	forwarding_wait_state(fx, "up");
+	forwarding_stop(fx, 0);
+	forwarding_free(fx);
 }
 END_TEST
 
@@ -486,21 +374,21 @@ static bool too_large(void *ctx, const struct sink_request *r, struct sink_answe
 
 START_TEST(too_large_an_export_is_sent_in_smaller_ones)
 {
-	struct fixture *fx = set_up_one("compression: none");
+	struct forwarding *fx = forwarding_new_one("compression: none");
 	struct side *s = &fx->sides[0];
 	size_t limit = 150000;
 	http_sink_judge(s->sink, too_large, &limit);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 8, 60000);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 9, 9, 200000);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 10, 10, 1000);
-	start_forwards(fx);
-	wait_drained(fx);
-	struct facts facts;
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 8, 60000);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 9, 9, 200000);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 10, 10, 1000);
+	forwarding_start(fx);
+	forwarding_wait_drained(fx);
+	static struct facts facts;
 	ck_assert(facts_read(fx->path, &facts));
 	for (int id = 1; id <= 10; id++)
 		ck_assert_int_eq(facts.dead[s->id][id], id == 9);
-	ck_assert_int_eq(total(fx, "delivered"), 90);
-	tear_down(fx);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 90);
+	forwarding_free(fx);
 }
 END_TEST
 
@@ -514,23 +402,23 @@ START_TEST(a_backend_without_zstd_gets_gzip)
 {
 	static const int statuses[] = { 415, 400 };
 	for (size_t i = 0; i < 2; i++) {
-		struct fixture *fx = set_up_one("compression: zstd, " FAST);
+		struct forwarding *fx = forwarding_new_one("compression: zstd, " FAST);
 		struct side *s = &fx->sides[0];
 		int status = statuses[i];
 		http_sink_judge(s->sink, refuse_zstd, &status);
-		put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 5000);
-		start_forwards(fx);
-		wait_drained(fx);
-		put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 4, 4, 100);
-		wait_drained(fx);
+		forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 5000);
+		forwarding_start(fx);
+		forwarding_wait_drained(fx);
+		forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 4, 4, 100);
+		forwarding_wait_drained(fx);
 		ck_assert_uint_eq(http_sink_count(s->sink), 3);
 		ck_assert_str_eq(http_sink_request(s->sink, 0)->encoding, "zstd");
 		ck_assert_str_eq(http_sink_request(s->sink, 1)->encoding, "gzip");
 		ck_assert_str_eq(http_sink_request(s->sink, 2)->encoding, "gzip");
 		EXPECT_IDS(s, 0, "1 2 3");
 		EXPECT_IDS(s, 1, "1 2 3");
-		ck_assert_int_eq(total(fx, "delivered"), 40);
-		tear_down(fx);
+		ck_assert_int_eq(forwarding_total(fx, "delivered"), 40);
+		forwarding_free(fx);
 	}
 }
 END_TEST
@@ -541,12 +429,12 @@ START_TEST(every_compression_carries_the_same_bytes)
 					       "compression: zstd" };
 	static const char *const encodings[] = { "", "gzip", "zstd" };
 	struct bytes first = { 0 };
-	struct fixture *all[3];
+	struct forwarding *all[3];
 	for (size_t i = 0; i < 3; i++) {
-		struct fixture *fx = all[i] = set_up_one(options[i]);
-		put(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, 1, 5, 20000);
-		start_forwards(fx);
-		wait_drained(fx);
+		struct forwarding *fx = all[i] = forwarding_new_one(options[i]);
+		forwarding_put(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, 1, 5, 20000);
+		forwarding_start(fx);
+		forwarding_wait_drained(fx);
 		const struct sink_request *r = http_sink_request(fx->sides[0].sink, 0);
 		ck_assert_str_eq(r->encoding, encodings[i]);
 		ck_assert_uint_eq(r->body.n, 100000);
@@ -555,78 +443,69 @@ START_TEST(every_compression_carries_the_same_bytes)
 		ck_assert(bytes_equal(first, r->body));
 	}
 	for (size_t i = 0; i < 3; i++)
-		tear_down(all[i]);
+		forwarding_free(all[i]);
 }
 END_TEST
 
-static void execute(const char *path, const char *sql)
-{
-	sqlite3 *db = NULL;
-	char *message = NULL;
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
-	int rc = sqlite3_exec(db, sql, NULL, NULL, &message);
-	ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, message);
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-}
-
 START_TEST(a_damaged_payload_becomes_a_dead_letter_and_holds_nothing_up)
 {
-	struct fixture *fx = set_up_one("compression: zstd");
+	struct forwarding *fx = forwarding_new_one("compression: zstd");
 	struct side *s = &fx->sides[0];
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 500);
-	execute(fx->path, "UPDATE payloads SET body = zeroblob(length(body)) WHERE batch_id = "
-			  "(SELECT max(batch_id) - 1 FROM payloads)");
-	start_forwards(fx);
-	wait_drained(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 500);
+	client_execute(fx->path,
+		       "UPDATE payloads SET body = zeroblob(length(body)) WHERE batch_id = "
+		       "(SELECT max(batch_id) - 1 FROM payloads)");
+	forwarding_start(fx);
+	forwarding_wait_drained(fx);
 	EXPECT_IDS(s, 0, "1 3");
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters"), 1);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters WHERE "
 					     "length(last_error) > 10 AND last_status IS NULL"),
 			 1);
-	stop_forwards(fx, NS_PER_S);
+	forwarding_stop(fx, NS_PER_S);
 	writer_stop(fx->writer);
 	fx->writer = NULL;
-	execute(fx->path, "DELETE FROM deliveries; DELETE FROM batches; DELETE FROM payloads; "
-			  "DELETE FROM totals");
-	tear_down(fx);
+	client_execute(fx->path,
+		       "DELETE FROM deliveries; DELETE FROM batches; DELETE FROM payloads; "
+		       "DELETE FROM totals");
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(what_is_ready_again_is_found_though_newer_was_sent)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	struct refusal x = { "<id=00000001>", 400, bytes_str("") };
 	http_sink_judge(s->sink, refuse, &x);
-	start_forwards(fx);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 1, 100);
-	wait_for(fx, "SELECT count(*) FROM dead_letters", 1);
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 2, 2, 100);
-	wait_drained(fx);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_wait(fx, "SELECT count(*) FROM dead_letters", 1);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 2, 2, 100);
+	forwarding_wait_drained(fx);
 	http_sink_judge(s->sink, NULL, NULL);
-	execute(fx->path, "UPDATE deliveries SET state = 'ready'");
-	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 3, 3, 100); /* its commit rings */
-	wait_for(fx, "SELECT count(*) FROM deliveries", 0);
-	ck_assert_int_eq(total(fx, "delivered"), 30);
-	tear_down(fx);
+	client_execute(fx->path, "UPDATE deliveries SET state = 'ready'");
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 3, 3, 100); /* its commit rings */
+	forwarding_wait(fx, "SELECT count(*) FROM deliveries", 0);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 30);
+	forwarding_free(fx);
 }
 END_TEST
 
 START_TEST(a_page_of_html_is_no_delivery)
 {
-	struct fixture *fx = set_up_one(FAST);
+	struct forwarding *fx = forwarding_new_one(FAST);
 	struct side *s = &fx->sides[0];
 	http_sink_script(s->sink,
 			 (struct sink_answer){ .content_type = "text/html; charset=utf-8",
 					       .body = bytes_str("<html>Accept our terms") },
 			 2);
-	start_forwards(fx);
-	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
 	http_sink_wait(s->sink, 3);
-	wait_drained(fx);
+	forwarding_wait_drained(fx);
 	ck_assert_uint_eq(http_sink_count(s->sink), 3);
-	tear_down(fx);
+	forwarding_free(fx);
 }
 END_TEST
 
@@ -675,6 +554,7 @@ int main(void)
 		missing_credentials_park_the_destination_and_keep_the_data,
 		a_partial_success_is_recorded_and_not_sent_again,
 		a_returned_uplink_is_used_within_two_seconds_whatever_the_back_off,
+		an_uplink_that_swallows_packets_is_used_within_two_seconds_of_its_return,
 		an_export_without_an_answer_times_out_and_is_sent_again,
 		stopping_keeps_what_has_no_answer,
 		stopping_waits_for_an_answer_that_comes_in_time_and_settles_it,

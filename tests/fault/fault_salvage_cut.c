@@ -1,0 +1,197 @@
+/* fault_salvage_cut.c - the power goes while a damaged file is salvaged, and each batch comes over
+ * once.
+ *
+ * A file with one leaf of its payloads zeroed is set aside and salvaged, and all that the new file
+ * gets is recorded. Then the run is cut at every event: the new file is laid out as the disk would
+ * hold it, the damaged one beside it (it is never written), and the gateway starts again. When its
+ * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
+ * same books. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gateway/base/log.h"
+#include "gateway/base/now.h"
+#include "storage/salvage.h"
+#include "tests/support/crash_image.h"
+#include "tests/support/expect.h"
+#include "tests/support/queue_client.h"
+
+enum { REQUESTS = 100, PAGE = 4096, SALVAGE_S = 30, SEEN_MAX = 1 << 14 };
+
+static char dir[CLIENT_PATH_SIZE];
+static char path[CLIENT_PATH_SIZE + 16];
+static char aside_name[256];
+static char stash[CLIENT_PATH_SIZE + 16]; /* the damaged file, outside of dir */
+static struct facts whole;                /* after the run that was not cut */
+static struct facts facts;
+static int64_t whole_ids[2];
+static int64_t ids[2]; /* of the destinations, which need not be the same in each run */
+static uint64_t seen[SEEN_MAX];
+
+static struct writer *open_writer(void)
+{
+	struct err e = { 0 };
+	struct writer *w = NULL;
+	const struct writer_options o = { .path = path,
+					  .max_size_bytes = UINT64_C(1) << 30,
+					  .page_size = PAGE,
+					  .checkpoint_bytes = 64 << 10 };
+	enum status st = writer_open(&o, &w, &e);
+	ck_assert_msg(st == ST_OK, "the start fails: %s: %s", status_name(st), e.text);
+	for (int i = 0; i < 2; i++) {
+		int slot;
+		EXPECT_OK(writer_destination(w, i ? "second" : "first", "otlp_http", &slot, &ids[i],
+					     &e));
+	}
+	EXPECT_OK(writer_start(w, &e));
+	return w;
+}
+
+static void fill_queue(void)
+{
+	struct writer *w = open_writer();
+	for (int id = 1; id <= REQUESTS; id++) {
+		enum status st;
+		const struct client_request r = { .id = id,
+						  .signal = (enum signal)(id % 3),
+						  .records = (uint32_t)(id % 5 + 1),
+						  .size = 300,
+						  .destinations = (uint64_t)(id % 3 + 1) };
+		client_put(w, &r, 1, &st, NULL);
+		EXPECT_OK(st);
+	}
+	writer_stop(w);
+}
+
+/* The first leaf of the payloads: the start looks there. */
+static void zero_a_leaf(void)
+{
+	static const uint8_t zeros[PAGE];
+	int64_t page = facts_int(path, "SELECT min(pageno) FROM dbstat WHERE name = 'payloads'"
+				       " AND pagetype = 'leaf'");
+	ck_assert_int_gt(page, 1);
+	int fd = open(path, O_RDWR);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pwrite(fd, zeros, PAGE, (off_t)(page - 1) * PAGE), PAGE);
+	(void)close(fd);
+}
+
+static void salvage_to_the_end(const char *what)
+{
+	struct salvage *s = NULL;
+	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
+	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	struct writer *w = open_writer();
+	EXPECT_OK(salvage_start(w, &s, NULL));
+	while (writer_is_degraded(w) && now_mono_ns() < deadline)
+		(void)nanosleep(&moment, NULL);
+	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
+	salvage_stop(s);
+	writer_stop(w);
+	ck_assert_msg(facts_read(path, &facts), "%s: unreadable: %s", what, facts.problem);
+	ck_assert_msg(facts.is_sound, "%s: %s", what, facts.problem);
+	ck_assert_msg(!facts.imbalance && !facts.crc_errors, "%s: books or payloads", what);
+}
+
+/* The only name in dir with the mark of a set-aside file. */
+static void stash_damaged(void)
+{
+	char from[CLIENT_PATH_SIZE + 300];
+	char stash_dir[CLIENT_PATH_SIZE];
+	const char *slash;
+	char found[CLIENT_PATH_SIZE];
+	ck_assert(facts_text(path, "SELECT path FROM salvages", found, sizeof(found)));
+	slash = strrchr(found, '/');
+	ck_assert_ptr_nonnull(slash);
+	(void)snprintf(aside_name, sizeof(aside_name), "%s", slash + 1);
+	client_make_dir(stash_dir, sizeof(stash_dir), "stash");
+	(void)snprintf(stash, sizeof(stash), "%s/damaged", stash_dir);
+	(void)snprintf(from, sizeof(from), "%s/%s", dir, aside_name);
+	client_copy_file(from, stash);
+}
+
+static void check_cut(struct crash_disk *disk, const char *what)
+{
+	char to[CLIENT_PATH_SIZE + 300];
+	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
+	crash_disk_write(disk, dir);
+	client_copy_file(stash, to);
+	salvage_to_the_end(what);
+	for (int i = 0; i < 2; i++)
+		for (int id = 1; id <= REQUESTS; id++) {
+			int want = whole.ready[whole_ids[i]][id];
+			int got = facts.ready[ids[i]][id];
+			ck_assert_msg(got == want, "%s: request %d is there %d times, not %d", what,
+				      id, got, want);
+		}
+	ck_assert_msg(facts.accepted == whole.accepted, "%s: %lld records accepted, not %lld", what,
+		      (long long)facts.accepted, (long long)whole.accepted);
+	ck_assert_msg(facts_int(path, "SELECT sum(records) FROM losses WHERE reason = 'damaged'") ==
+			      facts_int(path, "SELECT sum(damaged) FROM balance"),
+		      "%s: the ledger and the totals differ", what);
+}
+
+/* True the first time. */
+static bool is_new(uint64_t hash)
+{
+	hash = hash ? hash : 1;
+	size_t i = hash % SEEN_MAX;
+	while (seen[i] && seen[i] != hash)
+		i = (i + 1) % SEEN_MAX;
+	bool is_first = !seen[i];
+	seen[i] = hash;
+	return is_first;
+}
+
+START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
+{
+	int images = 0;
+	client_make_dir(dir, sizeof(dir), "salvage-cut");
+	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
+	fill_queue();
+	zero_a_leaf();
+	vfs_log_start();
+	salvage_to_the_end("not cut");
+	vfs_log_stop();
+	whole = facts;
+	memcpy(whole_ids, ids, sizeof(ids));
+	ck_assert_int_gt(whole.batches, REQUESTS / 2);
+	ck_assert_int_gt(facts_int(path, "SELECT sum(damaged) FROM balance"), 0);
+	stash_damaged();
+	struct crash_disk *disk = crash_disk_new();
+	for (size_t i = 0; i < vfs_log_count(); i++) {
+		static const enum crash_variant variants[] = { CRASH_KEPT, CRASH_DROPPED,
+							       CRASH_TORN };
+		crash_disk_advance(disk, vfs_log_event(i));
+		for (size_t v = 0; v < 3; v++) {
+			char what[64];
+			if (!is_new(crash_disk_cut(disk, variants[v], i)))
+				continue;
+			(void)snprintf(what, sizeof(what), "event %zu of %zu, %s", i,
+				       vfs_log_count(), crash_variant_text(variants[v]));
+			check_cut(disk, what);
+			images++;
+		}
+	}
+	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
+	ck_assert_int_gt(images, 100);
+	crash_disk_free(disk);
+	vfs_log_clear();
+	client_remove_dir(dir);
+	*strrchr(stash, '/') = '\0';
+	client_remove_dir(stash);
+}
+END_TEST
+
+int main(void)
+{
+	/* Thousands of starts and failures: what they log is not what is tested. */
+	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
+	fault_vfs_install();
+	fault_vfs_skip_sync(true);
+	const TTest *const cases[] = { a_salvage_that_is_cut_off_goes_on_where_it_was };
+	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+}

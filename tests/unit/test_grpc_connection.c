@@ -1,0 +1,329 @@
+/* What a connection of the gRPC receiver promises: windows and limits hold, calls outlive their
+ * streams, and its end is announced. */
+#include <stdio.h>
+
+#include "tests/support/grpc_pair_requests.h"
+
+/* A prefix and n zero bytes. The caller frees. */
+static uint8_t *large_message(size_t n)
+{
+	uint8_t *p = xcalloc(1, n + GRPC_FRAME_PREFIX_SIZE);
+	grpc_frame_write_prefix(p, false, (uint32_t)n);
+	return p;
+}
+
+START_TEST(a_spent_budget_is_unavailable_and_not_fatal)
+{
+	uint8_t *p = large_message(MAX_MESSAGE);
+	ck_assert(budget_reserve(&t.ingest.budget, BUDGET - 200000));
+	int32_t id =
+		request(EXPORT, (struct h2_upload){ .p = p, .n = MAX_MESSAGE + 5 }, NULL, NULL);
+	pump();
+	expect_status(id, "200", "14");
+	ck_assert(seen(id)->has_details);
+	budget_release(&t.ingest.budget, BUDGET - 200000);
+	free(p);
+}
+END_TEST
+
+START_TEST(a_reset_stream_leaves_its_call_to_the_writer)
+{
+	int32_t id = export_small();
+	pump();
+	ck_assert_int_eq(nghttp2_submit_rst_stream(t.client.session, 0, id, NGHTTP2_CANCEL), 0);
+	pump();
+	ck_assert_uint_eq(t.server.open_calls, 0);
+	ck_assert_uint_eq(t.server.with_writer, 1);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	ck_assert_uint_eq(t.server.with_writer, 0);
+	int32_t next = export_small();
+	pump();
+	close_server(); /* the whole connection goes: teardown completes the call */
+	ck_assert_str_eq(seen(next)->http_status, "");
+}
+END_TEST
+
+START_TEST(a_request_that_stops_coming_is_ended)
+{
+	static const uint8_t part[] = { 0, 0, 0, 0, 9, 1 };
+	int32_t id = request(EXPORT, (struct h2_upload){ .p = part, .n = 6, .is_open = true }, NULL,
+			     NULL);
+	pump();
+	tick(4 * NS_PER_S);
+	ck_assert(!seen(id)->is_closed);
+	tick(2 * NS_PER_S);
+	expect_status(id, "200", "4");
+	ck_assert_uint_eq(budget_used(&t.ingest.budget), 0);
+	ck_assert(!t.is_over);
+}
+END_TEST
+
+START_TEST(an_answer_that_is_not_taken_is_given_up)
+{
+	/* No window for DATA: the answer cannot leave. */
+	const nghttp2_settings_entry none = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0 };
+	ck_assert_int_eq(nghttp2_submit_settings(t.client.session, 0, &none, 1), 0);
+	int32_t id = export_small();
+	pump();
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	ck_assert(!seen(id)->is_closed);
+	tick(6 * NS_PER_S);
+	ck_assert(seen(id)->is_closed);
+	ck_assert_uint_eq(seen(id)->error_code, NGHTTP2_CANCEL);
+	ck_assert(!t.is_over);
+}
+END_TEST
+
+START_TEST(an_answer_fits_a_window_of_one_byte)
+{
+	const nghttp2_settings_entry one = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 };
+	ck_assert_int_eq(nghttp2_submit_settings(t.client.session, 0, &one, 1), 0);
+	int32_t id = export_small();
+	pump();
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_eq(nghttp2_submit_window_update(t.client.session, 0, id, 1), 0);
+		pump();
+	}
+	expect_status(id, "200", "0");
+	ck_assert_uint_eq(seen(id)->body_n, 5);
+}
+END_TEST
+
+START_TEST(complete_messages_close_the_window_until_they_are_answered)
+{
+	uint8_t *p = large_message(MAX_MESSAGE);
+	enum { REQUESTS = 60 };
+	t.ingest.budget.max = 400 << 20;
+	int32_t ids[REQUESTS];
+	for (int i = 0; i < REQUESTS; i++) {
+		ids[i] = request(EXPORT, (struct h2_upload){ .p = p, .n = MAX_MESSAGE + 5 }, NULL,
+				 NULL);
+		pump();
+	}
+	/* What is held, and one window more, came in; the rest waits at the client. */
+	ck_assert_uint_ge(t.ingest.given_count, 16);
+	ck_assert_uint_le(t.ingest.given_count, 33);
+	ck_assert(!t.is_over);
+	while (t.ingest.given_count) {
+		fake_complete(&t.ingest, ST_OK);
+		pump();
+	}
+	for (int i = 0; i < REQUESTS; i++)
+		expect_status(ids[i], "200", "0");
+	free(p);
+}
+END_TEST
+
+START_TEST(a_message_larger_than_every_window_comes_in)
+{
+	enum { LARGE = 40 << 20 };
+	t.server.options.max_message_bytes = LARGE;
+	uint8_t *p = large_message(LARGE);
+	/* Beside more complete messages than may be held: they close the window, answers open it.
+	 */
+	int32_t id = request(EXPORT, (struct h2_upload){ .p = p, .n = LARGE + 5 }, NULL, NULL);
+	t.ingest.budget.max = 200 << 20;
+	pump();
+	ck_assert_uint_eq(t.ingest.given_count, 1);
+	ck_assert_uint_eq(t.ingest.prepared_bytes, LARGE);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	expect_status(id, "200", "0");
+	free(p);
+}
+END_TEST
+
+START_TEST(a_client_that_does_not_read_is_not_read_from)
+{
+	/* Each request is answered with a long refusal, and the client reads none of them. */
+	pump();
+	int small_size = 4096;
+	ck_assert_int_eq(setsockopt(t.c->transport.fd, SOL_SOCKET, SO_SNDBUF, &small_size,
+				    sizeof(small_size)),
+			 0);
+	for (int i = 0; i < H2_STREAMS - 100 && grpc_connection_wants(t.c) & EPOLLIN; i++) {
+		/* No two alike: header compression would make them one byte. */
+		char path[90];
+		memset(path, '%', sizeof(path));
+		path[snprintf(path, sizeof(path), "/%d", i)] = '%';
+		path[sizeof(path) - 1] = '\0';
+		int32_t id = request(path, small, NULL, NULL);
+		h2_client_flush(&t.client);
+		server_turn();
+		ck_assert_int_eq(nghttp2_submit_rst_stream(t.client.session, 0, id, NGHTTP2_CANCEL),
+				 0);
+	}
+	ck_assert(!t.is_over);
+	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLOUT);
+	pump();
+	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLIN);
+}
+END_TEST
+
+START_TEST(a_client_that_never_reads_is_closed)
+{
+	const uint8_t ping[17] = { 0, 0, 8, 6 };
+	int smallest = 1;
+	pump();
+	ck_assert_int_eq(
+		setsockopt(t.c->transport.fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)),
+		0);
+	for (int i = 0; i < 900; i++)
+		grpc_connection_feed(t.c, bytes_of(ping, sizeof(ping)));
+	ck_assert(grpc_connection_flush(t.c));
+	ck_assert_uint_eq(grpc_connection_wants(t.c) & EPOLLOUT, EPOLLOUT);
+	t.server.now_ns += 6 * NS_PER_S;
+	grpc_connection_tick(t.c);
+	ck_assert(!grpc_connection_flush(t.c));
+}
+END_TEST
+
+START_TEST(a_ping_flood_is_told_to_calm_down)
+{
+	pump();
+	for (int i = 0; i < 40 && !t.is_over; i++) {
+		for (int k = 0; k < 100; k++)
+			ck_assert_int_eq(nghttp2_submit_ping(t.client.session, 0, NULL), 0);
+		pump();
+	}
+	ck_assert(t.is_over);
+	ck_assert_uint_eq(t.client.goaway_error, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+END_TEST
+
+START_TEST(pings_between_requests_are_welcome)
+{
+	for (int i = 0; i < 100; i++) {
+		for (int k = 0; k < 100; k++)
+			ck_assert_int_eq(nghttp2_submit_ping(t.client.session, 0, NULL), 0);
+		int32_t id = export_small();
+		pump();
+		fake_complete(&t.ingest, ST_OK);
+		pump();
+		expect_status(id, "200", "0");
+	}
+}
+END_TEST
+
+START_TEST(streams_beyond_the_limit_are_refused_for_a_retry)
+{
+	pump();
+	t.c->server->options.max_concurrent_streams = 100;
+	/* The client honours the limit by itself: it holds back what is too many. */
+	for (int i = 0; i < 150; i++)
+		(void)export_small();
+	pump();
+	ck_assert_uint_eq(t.ingest.given_count, 100);
+	while (t.ingest.given_count) {
+		fake_complete(&t.ingest, ST_OK);
+		pump();
+	}
+	expect_status(299, "200", "0");
+}
+END_TEST
+
+START_TEST(goaway_comes_twice_and_calls_are_answered_between)
+{
+	int32_t id = export_small();
+	pump();
+	grpc_connection_shutdown(t.c);
+	pump();
+	/* The client answered the PING, so both are out; nothing is lost. */
+	ck_assert_int_eq(t.client.goaways, 2);
+	ck_assert_int_eq(t.client.goaway_last, id);
+	ck_assert(!t.is_over);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	expect_status(id, "200", "0");
+	ck_assert(t.is_over);
+}
+END_TEST
+
+START_TEST(a_silent_client_gets_its_second_goaway_too)
+{
+	int32_t id = export_small();
+	pump();
+	grpc_connection_shutdown(t.c);
+	(void)grpc_connection_flush(t.c);
+	t.server.now_ns += 2 * NS_PER_S;
+	grpc_connection_tick(t.c);
+	(void)grpc_connection_flush(t.c);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	ck_assert_int_eq(t.client.goaways, 2);
+	expect_status(id, "200", "0");
+	ck_assert(t.is_over);
+}
+END_TEST
+
+START_TEST(an_idle_connection_is_closed_and_a_busy_one_is_not)
+{
+	int32_t id = export_small();
+	pump();
+	tick(61 * NS_PER_S);
+	ck_assert_int_eq(t.client.goaways, 0);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	expect_status(id, "200", "0");
+	tick(59 * NS_PER_S);
+	ck_assert(!t.is_over);
+	tick(2 * NS_PER_S);
+	ck_assert_int_ge(t.client.goaways, 1);
+	ck_assert_uint_eq(t.client.goaway_error, NGHTTP2_NO_ERROR);
+	ck_assert(t.is_over);
+}
+END_TEST
+
+START_TEST(who_does_not_speak_http2_is_closed)
+{
+	static const char http1[] = "POST /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n";
+	grpc_connection_feed(t.c, bytes_str(http1));
+	ck_assert(!grpc_connection_flush(t.c));
+}
+END_TEST
+
+START_TEST(who_says_nothing_is_closed)
+{
+	t.server.now_ns += 11 * NS_PER_S;
+	grpc_connection_tick(t.c);
+	ck_assert(!grpc_connection_flush(t.c));
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const cases[] = {
+		a_spent_budget_is_unavailable_and_not_fatal,
+		a_reset_stream_leaves_its_call_to_the_writer,
+		a_request_that_stops_coming_is_ended,
+		an_answer_that_is_not_taken_is_given_up,
+		an_answer_fits_a_window_of_one_byte,
+		complete_messages_close_the_window_until_they_are_answered,
+		a_message_larger_than_every_window_comes_in,
+		a_client_that_does_not_read_is_not_read_from,
+		a_client_that_never_reads_is_closed,
+		a_ping_flood_is_told_to_calm_down,
+		pings_between_requests_are_welcome,
+		streams_beyond_the_limit_are_refused_for_a_retry,
+		goaway_comes_twice_and_calls_are_answered_between,
+		a_silent_client_gets_its_second_goaway_too,
+		an_idle_connection_is_closed_and_a_busy_one_is_not,
+		who_does_not_speak_http2_is_closed,
+		who_says_nothing_is_closed,
+	};
+	Suite *suite = suite_create("grpc_connection");
+	TCase *tc = tcase_create("grpc_connection");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		tcase_add_test(tc, cases[i]);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
