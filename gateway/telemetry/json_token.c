@@ -74,8 +74,8 @@ static bool read_unit(struct json_reader *r, uint32_t *ret)
 /* Behind "\u": a character, of two units where it is a surrogate pair. */
 static bool read_unicode(struct json_reader *r, uint32_t *ret)
 {
-	uint32_t high;
-	uint32_t low;
+	uint32_t high = 0;
+	uint32_t low = 0;
 	if (!read_unit(r, &high))
 		return false;
 	if (high < 0xd800 || high > 0xdfff) {
@@ -105,7 +105,7 @@ static enum status read_escape(struct json_reader *r, struct buf *out)
 	if (known) {
 		text[0] = (uint8_t)to[known - from];
 	} else if (c == 'u') {
-		uint32_t character;
+		uint32_t character = 0;
 		if (!read_unicode(r, &character))
 			return ST_INVALID;
 		n = utf8_encode(character, text);
