@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -251,6 +252,17 @@ static void block_signals(sigset_t *set)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* Shells and service managers often give 1024, which a thousand connections and the queue's own
+ * files exceed. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(const char *config_path)
 {
 	static sigset_t signals; /* outlives this function: the detached thread reads it */
@@ -267,6 +279,7 @@ static int run(const char *config_path)
 	log_init(levels[g.config->log_level], (enum log_format)g.config->log_format);
 	/* Two arenas: threads of bursts would otherwise each keep theirs, and look like a leak. */
 	(void)mallopt(M_ARENA_MAX, 2);
+	raise_file_limit();
 	block_signals(&signals);
 	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
 		 LOG_QUOTE(config_path ? config_path : "embedded default"),
