@@ -112,8 +112,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 		};
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
-			return err_wrap(e, st, "%s:%d: destinations.%s",
-					c->file ? c->file : "default", d->line, d->name);
+			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
 	}
 	for (size_t i = 0; i < c->route_count && !st; i++)
 		route_add(&g->routes, c->routes[i].signal_mask, c->routes[i].class_mask,
@@ -218,6 +217,9 @@ static void stop(struct gateway *g)
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	writer_stop(g->writer);
+	/* It rang their channels until now. */
+	for (size_t i = 0; g->forwards && i < g->config->destination_count; i++)
+		forward_free(g->forwards[i]);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);
@@ -249,7 +251,9 @@ static void block_signals(sigset_t *set)
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGINT);
 	CHECK(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
+	/* A peer that went away, and a file at the process's size limit: errors, not ends. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Shells and service managers often give 1024, which a thousand connections and the queue's own
