@@ -7,6 +7,7 @@
  * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
  * same books. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -30,6 +31,7 @@ static struct facts facts;
 static int64_t whole_ids[2];
 static int64_t ids[2]; /* of the destinations, which need not be the same in each run */
 static uint64_t seen[SEEN_MAX];
+static struct chan bell; /* of the second destination's thread */
 
 static struct writer *open_writer(void)
 {
@@ -46,6 +48,7 @@ static struct writer *open_writer(void)
 		EXPECT_OK(writer_destination(w, i ? "second" : "first", "otlp_http", &slot, &ids[i],
 					     &e));
 	}
+	writer_subscribe(w, 1, &bell);
 	EXPECT_OK(writer_start(w, &e));
 	return w;
 }
@@ -149,13 +152,18 @@ static bool is_new(uint64_t hash)
 START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 {
 	int images = 0;
+	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
 	client_make_dir(dir, sizeof(dir), "salvage-cut");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	fill_queue();
 	zero_a_leaf();
+	ck_assert_ptr_null(chan_take_all(&bell));
 	vfs_log_start();
 	salvage_to_the_end("not cut");
 	vfs_log_stop();
+	/* Its thread is told that there is something to send, as after a put. */
+	struct pollfd rung = { .fd = chan_fd(&bell), .events = POLLIN };
+	ck_assert_int_eq(poll(&rung, 1, 0), 1);
 	whole = facts;
 	memcpy(whole_ids, ids, sizeof(ids));
 	ck_assert_int_gt(whole.batches, REQUESTS / 2);
@@ -179,6 +187,8 @@ START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
 	ck_assert_int_gt(images, 100);
 	crash_disk_free(disk);
+	ck_assert_ptr_null(chan_take_all(&bell));
+	chan_done(&bell);
 	vfs_log_clear();
 	client_remove_dir(dir);
 	*strrchr(stash, '/') = '\0';

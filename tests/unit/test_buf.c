@@ -67,6 +67,21 @@ START_TEST(an_arena_tells_its_cap_from_a_spent_budget)
 }
 END_TEST
 
+START_TEST(a_length_that_is_known_is_all_that_is_charged)
+{
+	struct budget budget;
+	budget_init(&budget, 10000);
+	struct buf a;
+	struct buf b;
+	buf_init(&a, 8000, &budget);
+	buf_init(&b, 8000, &budget);
+	EXPECT_OK(buf_reserve(&a, 5000));
+	EXPECT_OK(buf_reserve(&b, 5000));
+	buf_done(&a);
+	buf_done(&b);
+}
+END_TEST
+
 START_TEST(a_moved_buf_leaves_an_empty_one)
 {
 	struct buf a;
@@ -90,6 +105,7 @@ int main(void)
 		a_budget_is_shared_and_given_back,
 		an_arena_stops_at_its_cap_and_gives_all_back,
 		an_arena_tells_its_cap_from_a_spent_budget,
+		a_length_that_is_known_is_all_that_is_charged,
 		a_moved_buf_leaves_an_empty_one,
 	};
 	return run_cases("buf", cases, sizeof(cases) / sizeof(cases[0]));
