@@ -303,7 +303,7 @@ enum status salvage_move(struct queue *q, struct write_job *job)
 	enum status st = check_row(q, &j->row);
 	for (size_t i = 0; i < j->count && !st; i++) {
 		const struct salvage_batch *b = &j->batches[i];
-		int64_t of[SALVAGE_OWED_MAX];
+		int64_t of[SALVAGE_OWED_MAX] = { 0 };
 		st = find_all_owed(q, j, b, of);
 		if (!st && b->has_body) {
 			st = move_batch(q, b, &j->bytes[i], of);
