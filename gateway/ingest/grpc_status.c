@@ -8,7 +8,7 @@ enum status grpc_message_encode(struct buf *out, const char *src)
 	static const char hex[] = "0123456789ABCDEF";
 	size_t n = strlen(src);
 	enum status st = buf_reserve(out, n * 3);
-	if (st)
+	if (st || n == 0)
 		return st;
 	uint8_t *p = out->p + out->n;
 	for (size_t i = 0; i < n; i++) {
@@ -21,8 +21,7 @@ enum status grpc_message_encode(struct buf *out, const char *src)
 		*p++ = (uint8_t)hex[c >> 4];
 		*p++ = (uint8_t)hex[c & 15];
 	}
-	if (n)
-		buf_advance(out, (size_t)(p - (out->p + out->n)));
+	buf_advance(out, (size_t)(p - (out->p + out->n)));
 	return ST_OK;
 }
 
