@@ -28,6 +28,7 @@ enum {
 	REQUEST_MEMORY = 32 << 10,
 	THREAD_STACK = 1 << 20,
 	PAYLOAD_BUDGET = 192 << 20,
+	BODY_IGNORED_MAX = 1 << 20,
 	RETRY_AFTER_S = 2
 };
 
@@ -162,6 +163,24 @@ static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const c
 	return queued;
 }
 
+/* Nothing here takes a body. A small one is read past, so that its sender gets to see the answer.
+ */
+static bool has_large_body(struct MHD_Connection *con)
+{
+	const char *length = header(con, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	return header(con, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
+	       (length && strtoull(length, NULL, 10) > BODY_IGNORED_MAX);
+}
+
+static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con)
+{
+	struct buf out;
+	buf_init(&out, 4096, &a->budget);
+	if (document_error("this listener takes no request body", NULL, &out))
+		buf_clear(&out);
+	return reply(con, ST_TOO_LARGE, "application/json", &out);
+}
+
 static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char *path,
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **state)
@@ -170,10 +189,10 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 	(void)upload;
 	static char has_headers;
 	struct admin *a = ctx;
-	/* The first call comes with the headers. A body is not for us: it is read past. */
+	/* The first call comes with the headers alone. */
 	if (!*state) {
 		*state = &has_headers;
-		return MHD_YES;
+		return has_large_body(con) ? refuse_body(a, con) : MHD_YES;
 	}
 	if (*upload_size) {
 		*upload_size = 0;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -111,8 +112,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 		};
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
-			return err_wrap(e, st, "%s:%d: destinations.%s",
-					c->file ? c->file : "default", d->line, d->name);
+			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
 	}
 	for (size_t i = 0; i < c->route_count && !st; i++)
 		route_add(&g->routes, c->routes[i].signal_mask, c->routes[i].class_mask,
@@ -217,6 +217,9 @@ static void stop(struct gateway *g)
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	writer_stop(g->writer);
+	/* It rang their channels until now. */
+	for (size_t i = 0; g->forwards && i < g->config->destination_count; i++)
+		forward_free(g->forwards[i]);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);
@@ -248,7 +251,20 @@ static void block_signals(sigset_t *set)
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGINT);
 	CHECK(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
+	/* A peer that went away, and a file at the process's size limit: errors, not ends. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+}
+
+/* Shells and service managers often give 1024, which a thousand connections and the queue's own
+ * files exceed. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int run(const char *config_path)
@@ -267,6 +283,7 @@ static int run(const char *config_path)
 	log_init(levels[g.config->log_level], (enum log_format)g.config->log_format);
 	/* Two arenas: threads of bursts would otherwise each keep theirs, and look like a leak. */
 	(void)mallopt(M_ARENA_MAX, 2);
+	raise_file_limit();
 	block_signals(&signals);
 	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
 		 LOG_QUOTE(config_path ? config_path : "embedded default"),

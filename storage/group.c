@@ -91,11 +91,16 @@ static bool has_puts(const struct group *g, bool *ret_only)
 }
 
 /* Before the waiters are told, so that whoever asks next hears the same. The loop logs it. */
+static void answer(struct writer *w, enum status st)
+{
+	if (!atomic_load(&w->is_stopping))
+		atomic_store(&w->state, (int)st);
+}
+
 static void refuse(struct writer *w, enum status st)
 {
 	w->refused = st;
-	if (!atomic_load(&w->is_stopping))
-		atomic_store(&w->state, (int)st);
+	answer(w, st);
 }
 
 /* Puts are refused where the queue is full; what remains is tried. */
@@ -195,6 +200,8 @@ enum status group_run(struct writer *w, struct group *g)
 	if (st == ST_INTERNAL && g->count > 1)
 		return run_one_by_one(w, g);
 	if (st) {
+		if (st == ST_IO || st == ST_CORRUPT)
+			answer(w, ST_UNAVAILABLE); /* the loop enters recovery */
 		fail_rest(w, g, st);
 		return st;
 	}

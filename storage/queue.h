@@ -112,11 +112,10 @@ MUST_USE enum status queue_add_salvage(struct queue *q, const char *path, int64_
 MUST_USE enum status queue_has_salvage(struct queue *q, bool *ret);
 /* The next batch's id will be above this one. */
 MUST_USE enum status queue_skip_ids(struct queue *q, int64_t id);
-/* The highest batch id that was ever given out. */
-MUST_USE enum status queue_highest_id(struct queue *q, int64_t *ret);
+MUST_USE enum status queue_highest_id(struct queue *q, int64_t *ret); /* ever given out */
 MUST_USE enum status queue_pages(struct queue *q, int64_t *ret_count, int64_t *ret_free);
 
-/* May a delivery go from one state to the other (schema/delivery_states.def)? */
+/* By schema/delivery_states.def. */
 bool queue_may_move(enum delivery_state from, enum delivery_state to);
 
 #endif

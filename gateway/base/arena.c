@@ -61,10 +61,13 @@ static struct arena_chunk *chunk_new(struct arena *a, size_t need)
 	size_t n = sizeof(struct arena_chunk) + size;
 	if (n > a->max || a->total > a->max - n)
 		return NULL;
-	if (a->budget && !budget_reserve(a->budget, n))
+	if (a->budget && !budget_reserve(a->budget, n)) {
+		a->is_starved = true;
 		return NULL;
+	}
 	struct arena_chunk *c = malloc(n);
 	if (!c) {
+		a->is_starved = true;
 		if (a->budget)
 			budget_release(a->budget, n);
 		return NULL;

@@ -12,6 +12,7 @@ struct arena {
 	size_t total;               /* bytes taken from the allocator */
 	size_t max;
 	struct budget *budget; /* may be NULL */
+	bool is_starved; /* the budget, or the allocator, and not the cap refused an allocation */
 };
 
 void arena_init(struct arena *a, size_t max_bytes, struct budget *budget);

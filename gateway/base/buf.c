@@ -31,7 +31,9 @@ enum status buf_reserve(struct buf *b, size_t extra)
 	if (extra > b->max || b->n > b->max - extra)
 		return ST_TOO_LARGE;
 	size_t need = b->n + extra;
-	size_t cap = b->cap ? b->cap : BUF_MIN_CAP;
+	/* The first is exact: who knows the length asks for it at once, and shall not pay for more.
+	 */
+	size_t cap = b->cap ? b->cap : need > BUF_MIN_CAP ? need : BUF_MIN_CAP;
 	while (cap < need)
 		cap = cap > b->max / 2 ? b->max : cap * 2;
 	if (cap > b->max)

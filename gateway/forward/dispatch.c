@@ -118,6 +118,10 @@ static bool claim_more(struct dispatch *d, int64_t now)
 	}
 	if (!st)
 		st = claim_window_fill(d->window, d->reader, &e);
+	/* Rows of the queue itself, not of one batch: the writer looks, and sets the file aside if
+	 * so. */
+	if (st == ST_CORRUPT)
+		writer_suspect(d->writer);
 	if (st)
 		reader_failed(d, st, &e);
 	return !st;

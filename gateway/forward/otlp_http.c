@@ -145,6 +145,9 @@ static void set_common(CURL *easy, const char *url, long connect_timeout_ms)
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);
+	/* Names are resolved by a thread in getaddrinfo. Without an uplink that takes many seconds,
+	 * for which giving up would wait; with this it lets the thread end by itself. */
+	(void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 }
 
 static void set_tls(CURL *easy, const struct destination_config *c)

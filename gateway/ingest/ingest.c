@@ -200,6 +200,14 @@ static void fill_put(struct ingest_call *call, const struct sorted *sorted)
 	}
 }
 
+/* The scan ran out of room that others hold: the message itself is fine, and its client must not
+ * drop it. (A message that needs more than all there is stays too large.) */
+static bool is_crowded_out(const struct ingest_call *call)
+{
+	size_t own = call->body.cap + call->decoded.cap + call->arena.total;
+	return call->arena.is_starved && budget_used(&call->in->in_flight) > own;
+}
+
 enum status ingest_prepare(struct ingest_call *call)
 {
 	struct ingest *in = call->in;
@@ -214,6 +222,10 @@ enum status ingest_prepare(struct ingest_call *call)
 	struct bytes body = buf_view(call->decoded.p ? &call->decoded : &call->body);
 	arena_init(&call->arena, ARENA_MIN + body.n, &in->in_flight);
 	st = scan_request(call->signal, body, in->resource, &call->arena, &call->scan, &call->err);
+	if (st == ST_TOO_LARGE && is_crowded_out(call)) {
+		call->err.text[0] = '\0';
+		st = ST_BUSY;
+	}
 	if (st)
 		return fail(call, st);
 

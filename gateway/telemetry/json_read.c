@@ -233,7 +233,7 @@ static enum status read_sub_message(struct reader *r, const struct otlp_field *f
 
 static enum status read_single(struct reader *r, const struct otlp_field *f)
 {
-	uint64_t bits;
+	uint64_t bits = 0;
 	if (f->type == OTLP_MESSAGE)
 		return read_sub_message(r, f);
 	if (f->wire_type == WIRE_LEN)
@@ -247,7 +247,7 @@ static enum status read_single(struct reader *r, const struct otlp_field *f)
 
 static enum status read_element(struct reader *r, const struct otlp_field *f)
 {
-	uint64_t bits;
+	uint64_t bits = 0;
 	if (f->type == OTLP_MESSAGE && is_null(r))
 		return wire_put_bytes(r->out, f->number, (struct bytes){ 0 });
 	if (f->wire_type == WIRE_LEN)

@@ -5,7 +5,6 @@
  * JSON has no number for are written as protobuf's JSON mapping spells them. */
 #include "gateway/telemetry/json_text.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,10 +47,34 @@ static enum status put_text(struct buf *out, struct bytes s)
 	return st ? st : buf_append(out, bytes_of(s.p + from, s.n - from));
 }
 
+/* Most strings: ASCII without anything to escape. */
+static bool is_plain(struct bytes s)
+{
+	bool is_special = false;
+	for (size_t i = 0; i < s.n; i++)
+		is_special |= s.p[i] < 0x20 || s.p[i] >= 0x80 || s.p[i] == '"' || s.p[i] == '\\';
+	return !is_special;
+}
+
+static enum status put_plain(struct buf *out, struct bytes s)
+{
+	enum status st = buf_reserve(out, s.n + 2);
+	if (st)
+		return st;
+	uint8_t *p = out->p + out->n;
+	*p = '"';
+	if (s.n)
+		memcpy(p + 1, s.p, s.n);
+	p[s.n + 1] = '"';
+	buf_advance(out, s.n + 2);
+	return ST_OK;
+}
+
 enum status json_put_string(struct buf *out, struct bytes s)
 {
+	if (is_plain(s))
+		return put_plain(out, s);
 	enum status st = buf_append_byte(out, '"');
-	/* NULL + 0 is not defined in C. */
 	while (s.n && !st) {
 		size_t good = utf8_valid_prefix(s);
 		st = put_text(out, bytes_of(s.p, good));
@@ -64,6 +87,24 @@ enum status json_put_string(struct buf *out, struct bytes s)
 	return st ? st : buf_append_byte(out, '"');
 }
 
+enum status json_put_integer(struct buf *out, uint64_t digits, bool is_negative, bool is_quoted)
+{
+	char text[24];
+	char *end = text + sizeof(text);
+	char *p = end;
+	if (is_quoted)
+		*--p = '"';
+	do {
+		*--p = (char)('0' + digits % 10);
+		digits /= 10;
+	} while (digits);
+	if (is_negative)
+		*--p = '-';
+	if (is_quoted)
+		*--p = '"';
+	return buf_append(out, bytes_of(p, (size_t)(end - p)));
+}
+
 enum status json_put_double(struct buf *out, double v)
 {
 	if (isnan(v))
@@ -74,7 +115,7 @@ enum status json_put_double(struct buf *out, double v)
 	if (v == 0 && signbit(v))
 		return buf_append_str(out, "-0.0");
 	if (fabs(v) < 1e15 && v == trunc(v))
-		return buf_printf(out, "%" PRId64, (int64_t)v);
+		return json_put_integer(out, (uint64_t)fabs(v), v < 0, false);
 	char text[40];
 	for (int digits = 15; digits <= 17; digits++) {
 		(void)snprintf(text, sizeof(text), "%.*g", digits, v);

@@ -12,6 +12,9 @@ MUST_USE enum status json_put_string(struct buf *out, struct bytes s);
 /* A number of 15 digits, or up to 17 where it takes them to read back as v; "NaN", "Infinity",
  * "-Infinity" in quotes. */
 MUST_USE enum status json_put_double(struct buf *out, double v);
+/* v's magnitude is digits; with a minus sign, and in quotes, where asked. */
+MUST_USE enum status json_put_integer(struct buf *out, uint64_t digits, bool is_negative,
+				      bool is_quoted);
 /* In quotes, lower case. */
 MUST_USE enum status json_put_hex(struct buf *out, struct bytes b);
 /* In quotes, the standard alphabet, padded. */

@@ -1,10 +1,11 @@
 /* json_token.c - JSON (RFC 8259) token by token.
  *
- * The conversion to protobuf knows at each place what it expects, so no document is built: the
- * memory that a parsed tree costs (20 to 40 times its text in jansson, measured on OTLP) is the
- * reason for this file, and integers above 2^63, exact line numbers and speed came with it.
- * Strictness is jansson's, which the fuzz target compares it with: UTF-8 is checked, control
- * characters in strings and lonely surrogates are refused, numbers follow the grammar. */
+ * The conversion to protobuf knows at each place what it expects, so no document is built. Building
+ * one is what jansson would do: measured on OTLP, that takes 10 to 13 times the memory of the text,
+ * 79 times of a hostile one, and five times as long (docs/decisions/0005-streaming-json.md).
+ * Integers above 2^63 and line numbers come with it. Strictness is jansson's, which a fuzz target
+ * compares it with: UTF-8 is checked, control characters in strings and lonely surrogates are
+ * refused, numbers follow the grammar. */
 #include "gateway/telemetry/json_token.h"
 
 #include "gateway/telemetry/utf8.h"
@@ -73,8 +74,8 @@ static bool read_unit(struct json_reader *r, uint32_t *ret)
 /* Behind "\u": a character, of two units where it is a surrogate pair. */
 static bool read_unicode(struct json_reader *r, uint32_t *ret)
 {
-	uint32_t high;
-	uint32_t low;
+	uint32_t high = 0;
+	uint32_t low = 0;
 	if (!read_unit(r, &high))
 		return false;
 	if (high < 0xd800 || high > 0xdfff) {
@@ -104,7 +105,7 @@ static enum status read_escape(struct json_reader *r, struct buf *out)
 	if (known) {
 		text[0] = (uint8_t)to[known - from];
 	} else if (c == 'u') {
-		uint32_t character;
+		uint32_t character = 0;
 		if (!read_unicode(r, &character))
 			return ST_INVALID;
 		n = utf8_encode(character, text);

@@ -14,8 +14,6 @@
  * are checked again. */
 #include "gateway/telemetry/json.h"
 
-#include <inttypes.h>
-
 #include "gateway/telemetry/json_text.h"
 #include "gateway/telemetry/otlp_schema.h"
 #include "gateway/telemetry/scan.h"
@@ -87,6 +85,11 @@ static bool is_default(const struct otlp_field *f, const struct wire_field *fiel
 	return f->wire_type == WIRE_LEN ? field->bytes.n == 0 : field->value == 0;
 }
 
+static enum status write_signed(struct writer *w, int64_t v, bool is_quoted)
+{
+	return json_put_integer(w->out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, is_quoted);
+}
+
 /* A value that is not a message; of a varint or fixed number, its bits. */
 static enum status write_value(struct writer *w, const struct otlp_field *f, uint64_t bits,
 			       struct bytes bytes)
@@ -101,18 +104,18 @@ static enum status write_value(struct writer *w, const struct otlp_field *f, uin
 		return buf_append_str(w->out, bits ? "true" : "false");
 	case OTLP_ENUM:
 	case OTLP_INT32:
-		return buf_printf(w->out, "%" PRId32, (int32_t)bits);
+		return write_signed(w, (int32_t)bits, false);
 	case OTLP_SINT32:
-		return buf_printf(w->out, "%" PRId32, (int32_t)wire_unzigzag((uint32_t)bits));
+		return write_signed(w, (int32_t)wire_unzigzag((uint32_t)bits), false);
 	case OTLP_UINT32:
 	case OTLP_FIXED32:
-		return buf_printf(w->out, "%" PRIu32, (uint32_t)bits);
+		return json_put_integer(w->out, (uint32_t)bits, false, false);
 	case OTLP_INT64:
 	case OTLP_SFIXED64:
-		return buf_printf(w->out, "\"%" PRId64 "\"", (int64_t)bits);
+		return write_signed(w, (int64_t)bits, true);
 	case OTLP_UINT64:
 	case OTLP_FIXED64:
-		return buf_printf(w->out, "\"%" PRIu64 "\"", bits);
+		return json_put_integer(w->out, bits, false, true);
 	case OTLP_DOUBLE:
 		memcpy(&d, &bits, sizeof(d));
 		return json_put_double(w->out, d);
@@ -202,11 +205,9 @@ static enum status write_merged(struct writer *w, const struct otlp_field *f,
 static enum status write_field(struct writer *w, const struct otlp_field *f,
 			       const struct place *place, unsigned depth, bool *is_first)
 {
-	enum status st = buf_append_str(w->out, *is_first ? "\"" : ",\"");
-	if (!st)
-		st = buf_append(w->out, bytes_of(f->json_name, f->json_name_n));
-	if (!st)
-		st = buf_append_str(w->out, "\":");
+	size_t comma = *is_first ? 1 : 0;
+	enum status st =
+		buf_append(w->out, bytes_of(f->json_key + comma, f->json_name_n + 4 - comma));
 	if (st)
 		return st;
 	*is_first = false;

@@ -73,6 +73,11 @@ static void set_json_name(struct otlp_field *f)
 		upper = false;
 	}
 	f->json_name_n = n;
+	f->json_key[0] = ',';
+	f->json_key[1] = '"';
+	memcpy(f->json_key + 2, f->json_name, n);
+	f->json_key[n + 2] = '"';
+	f->json_key[n + 3] = ':';
 }
 
 static bool is_id(const char *name)

@@ -29,12 +29,13 @@ enum otlp_type {
 };
 
 /* Larger than any that OTLP uses; the tables are built with a check. */
-enum { OTLP_NUMBER_MAX = 16, OTLP_JSON_NAME_MAX = 32 };
+enum { OTLP_NUMBER_MAX = 16, OTLP_JSON_NAME_MAX = 32, OTLP_JSON_KEY_MAX = 36 };
 
 struct otlp_field {
 	const char *name;                   /* snake_case, as in the .proto */
 	char json_name[OTLP_JSON_NAME_MAX]; /* lowerCamelCase */
 	size_t json_name_n;
+	char json_key[OTLP_JSON_KEY_MAX];   /* the same as an object's further key: ,"name": */
 	const struct otlp_message *message; /* of OTLP_MESSAGE */
 	enum otlp_type type;
 	uint32_t number;

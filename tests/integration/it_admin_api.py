@@ -1,11 +1,12 @@
 """The admin API on a live gateway: health, readiness, metrics, and every view of the queue."""
 import re
+import subprocess
 
 import pytest
 import requests
 
 from tests.support import otlp
-from tests.support.gateway import ROOT, Gateway
+from tests.support.gateway import ROOT, Gateway, binary
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +216,20 @@ def test_an_open_endpoint_without_a_token_is_refused(tmp_path):
     gateway = Gateway(tmp_path, {"admin": {"endpoint": "0.0.0.0:0"}}, expect=[r"level=(error|fatal)"]).launch()
     assert gateway.wait_exit() != 0
     assert "admin.token" in gateway.log_text()
+
+
+def test_a_full_queue_is_not_ready_but_alive(start_gateway):
+    """No disk has so much room to leave free."""
+    gateway = start_gateway({"queue": {"min_free_disk": "16TiB"}}, expect=[r"level=(warn|error)"])
+    answer = gateway.admin_get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert answer.json() == {"status": "not_ready", "reason": "no space left on the device"}
+    health = get(gateway, "/healthz")
+    assert (health["status"], health["queue"]) == ("ok", "full")
+    status = get(gateway, "/api/v1/status")["gateway"]
+    assert (status["state"], status["is_ready"], status["reason"]) == ("full", False, "no space left on the device")
+    done = subprocess.run([binary(), "status", "--endpoint", f"127.0.0.1:{gateway.admin_port}"],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 6
+    assert "not ready: no space left on the device" in done.stdout

@@ -128,8 +128,9 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("path", EMPTY)
-def test_4_mb_of_empty_submessages_cost_bounded_memory(gateway, path):
+def test_4_mb_of_empty_submessages_cost_bounded_memory(start_gateway, path):
     """4 MB that protobuf-c would unpack to nearly 500 MB."""
+    gateway = start_gateway()
     numbers = EMPTY[path]
     body = field(numbers[-1], b"") * (2 * MIB)
     for number in reversed(numbers[:-1]):

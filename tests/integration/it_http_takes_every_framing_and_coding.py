@@ -71,7 +71,7 @@ def test_chunks(gateway, size):
 def test_chunks_of_a_client_library(gateway):
     ids = otlp.new_ids(1000)
     body = otlp.compress("gzip", otlp.logs(ids).SerializeToString())
-    pieces = (body[i:i + 777] for i in range(0, len(body), 777))
+    pieces = (body[i:i + 7777] for i in range(0, len(body), 7777))
     answer = requests.post(gateway.http_url("logs"), data=pieces, timeout=30, headers={
         "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"})
     assert answer.status_code == 200

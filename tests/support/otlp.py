@@ -242,7 +242,7 @@ def post(gateway, signal, message, *, content_type="application/x-protobuf", enc
          session=requests, timeout=10, headers=None):
     """One OTLP/HTTP request. The response is checked by the caller."""
     body = message if isinstance(message, bytes) else (
-        to_json(message) if "json" in content_type else message.SerializeToString())
+        to_json(message) if "json" in content_type.lower() else message.SerializeToString())
     send = {"Content-Type": content_type, **(headers or {})}
     if encoding != "none":
         send["Content-Encoding"] = encoding

@@ -52,6 +52,36 @@ START_TEST(an_arena_stops_at_its_cap_and_gives_all_back)
 }
 END_TEST
 
+START_TEST(an_arena_tells_its_cap_from_a_spent_budget)
+{
+	struct budget budget;
+	budget_init(&budget, 50000);
+	struct arena a;
+	arena_init(&a, 10000, &budget);
+	ck_assert_ptr_null(arena_alloc(&a, 20000));
+	ck_assert(!a.is_starved);
+	ck_assert(budget_reserve(&budget, 45000));
+	ck_assert_ptr_null(arena_alloc(&a, 9000));
+	ck_assert(a.is_starved);
+	arena_done(&a);
+}
+END_TEST
+
+START_TEST(a_length_that_is_known_is_all_that_is_charged)
+{
+	struct budget budget;
+	budget_init(&budget, 10000);
+	struct buf a;
+	struct buf b;
+	buf_init(&a, 8000, &budget);
+	buf_init(&b, 8000, &budget);
+	EXPECT_OK(buf_reserve(&a, 5000));
+	EXPECT_OK(buf_reserve(&b, 5000));
+	buf_done(&a);
+	buf_done(&b);
+}
+END_TEST
+
 START_TEST(a_moved_buf_leaves_an_empty_one)
 {
 	struct buf a;
@@ -74,6 +104,8 @@ int main(void)
 		a_buf_grows_to_its_cap_and_not_past_it,
 		a_budget_is_shared_and_given_back,
 		an_arena_stops_at_its_cap_and_gives_all_back,
+		an_arena_tells_its_cap_from_a_spent_budget,
+		a_length_that_is_known_is_all_that_is_charged,
 		a_moved_buf_leaves_an_empty_one,
 	};
 	return run_cases("buf", cases, sizeof(cases) / sizeof(cases[0]));

@@ -1,9 +1,12 @@
 /* What forwarding promises, with a real queue file, a real writer and a real HTTP server: delivered
  * once where nothing crashes, in order, and never let go before the destination took it. */
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "gateway/base/now.h"
 #include "gateway/forward/forward.h"
@@ -193,6 +196,58 @@ START_TEST(a_returned_uplink_is_used_within_two_seconds_whatever_the_back_off)
 	forwarding_start(fx);
 	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 100);
 	forwarding_wait_state(fx, "backing_off");
+	int64_t back_ns = now_mono_ns();
+	http_sink_start(s->sink);
+	http_sink_wait(s->sink, 1);
+	ck_assert_int_lt(http_sink_request(s->sink, 0)->at_ns - back_ns, 2 * NS_PER_S);
+	forwarding_wait_drained(fx);
+	forwarding_free(fx);
+}
+END_TEST
+
+/* A listener whose queue of connections is full: SYNs to it are dropped, as on a dead uplink. */
+struct black_hole {
+	int listener;
+	int clients[4];
+};
+
+static void black_hole_open(struct black_hole *h, int port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1;
+	h->listener = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(setsockopt(h->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	ck_assert_int_eq(bind(h->listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(listen(h->listener, 0), 0);
+	for (int i = 0; i < 4; i++) {
+		h->clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(h->clients[i], (struct sockaddr *)&at, sizeof(at));
+	}
+}
+
+static void black_hole_close(struct black_hole *h)
+{
+	for (int i = 0; i < 4; i++)
+		(void)close(h->clients[i]);
+	(void)close(h->listener);
+}
+
+START_TEST(an_uplink_that_swallows_packets_is_used_within_two_seconds_of_its_return)
+{
+	struct forwarding *fx = forwarding_new_one(
+		"timeout: 2s, retry_on_failure: {initial_interval: 10ms, max_interval: 50ms}");
+	struct side *s = &fx->sides[0];
+	struct black_hole hole;
+	int port = http_sink_port(s->sink);
+	http_sink_stop(s->sink);
+	black_hole_open(&hole, port);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 3, 100);
+	forwarding_wait_state(fx, "backing_off");
+	/* An export and a probe are being connected for about all of the time now. */
+	black_hole_close(&hole);
 	int64_t back_ns = now_mono_ns();
 	http_sink_start(s->sink);
 	http_sink_wait(s->sink, 1);
@@ -499,6 +554,7 @@ int main(void)
 		missing_credentials_park_the_destination_and_keep_the_data,
 		a_partial_success_is_recorded_and_not_sent_again,
 		a_returned_uplink_is_used_within_two_seconds_whatever_the_back_off,
+		an_uplink_that_swallows_packets_is_used_within_two_seconds_of_its_return,
 		an_export_without_an_answer_times_out_and_is_sent_again,
 		stopping_keeps_what_has_no_answer,
 		stopping_waits_for_an_answer_that_comes_in_time_and_settles_it,

@@ -185,13 +185,15 @@ END_TEST
 
 START_TEST(every_character_encodes_to_valid_utf8)
 {
+	uint32_t bad = 0; /* a check for each would take seconds */
 	for (uint32_t c = 0; c <= 0x10ffff; c++) {
 		if (c >= 0xd800 && c <= 0xdfff)
 			continue;
 		uint8_t p[4];
 		size_t n = utf8_encode(c, p);
-		ck_assert(utf8_is_valid(bytes_of(p, n)));
+		bad += !utf8_is_valid(bytes_of(p, n));
 	}
+	ck_assert_uint_eq(bad, 0);
 }
 END_TEST
 

@@ -4,9 +4,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "gateway/base/compression.h"
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/claim.h"
 #include "tests/support/expect.h"
@@ -317,6 +321,74 @@ START_TEST(destinations_keep_their_id_and_leave_the_configuration_without_their_
 }
 END_TEST
 
+START_TEST(a_commit_interval_waits_for_company)
+{
+	struct fixture f;
+	struct err e;
+	struct waiter waiter;
+	struct test_put puts[2];
+	queue_file_make(&f.file);
+	struct writer_options o = { .path = f.file.path, .commit_interval_ns = 400 * NS_PER_MS };
+	open_options(&f, &o);
+	EXPECT_OK(writer_start(f.w, &e));
+	waiter_init(&waiter);
+	int64_t began = now_mono_ns();
+	for (int i = 0; i < 2; i++) {
+		test_put_fill(&puts[i], &waiter, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
+			      bytes_str("x"));
+		writer_put(f.w, &puts[i].put);
+	}
+	EXPECT_OK(waiter_wait(&waiter, 2));
+	ck_assert_int_ge(now_mono_ns() - began, 400 * NS_PER_MS);
+	ck_assert_int_eq(ask(&f, "SELECT requests FROM batches"), 2);
+	waiter_done(&waiter);
+	end(&f);
+}
+END_TEST
+
+static int64_t wal_bytes(const struct fixture *f)
+{
+	char name[256];
+	struct stat sb;
+	(void)snprintf(name, sizeof(name), "%s-wal", f->file.path);
+	return stat(name, &sb) == 0 ? sb.st_size : 0;
+}
+
+START_TEST(the_log_stays_short_and_shrinks_again_when_a_reader_has_held_it)
+{
+	enum { STEP = 256 << 10, BODY = 64 << 10 };
+	struct fixture f;
+	struct err e;
+	sqlite3 *reader = NULL;
+	static char body[BODY];
+	queue_file_make(&f.file);
+	struct writer_options o = { .path = f.file.path,
+				    .checkpoint_bytes = STEP,
+				    .has_encoding = true,
+				    .encoding = ENCODING_NONE };
+	open_options(&f, &o);
+	EXPECT_OK(writer_start(f.w, &e));
+	for (int i = 0; i < 60; i++)
+		EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
+				       bytes_of(body, BODY)));
+	ck_assert_int_le(wal_bytes(&f), 4 * STEP);
+	ck_assert_int_eq(sqlite3_open_v2(f.file.path, &reader, SQLITE_OPEN_READONLY, NULL),
+			 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM batches", 0, 0, 0),
+			 SQLITE_OK);
+	for (int i = 0; i < 30; i++)
+		EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
+				       bytes_of(body, BODY)));
+	ck_assert_int_gt(wal_bytes(&f), 4 * STEP);
+	ck_assert_int_eq(sqlite3_close(reader), SQLITE_OK);
+	for (int i = 0; i < 3; i++)
+		EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
+				       bytes_of(body, BODY)));
+	ck_assert_int_le(wal_bytes(&f), 4 * STEP);
+	end(&f);
+}
+END_TEST
+
 START_TEST(what_waits_at_the_stop_is_told_so)
 {
 	struct fixture f;
@@ -347,6 +419,8 @@ int main(void)
 		a_full_queue_refuses_puts_settles_and_takes_puts_again,
 		unrouted_data_moves_when_a_route_comes,
 		destinations_keep_their_id_and_leave_the_configuration_without_their_data,
+		a_commit_interval_waits_for_company,
+		the_log_stays_short_and_shrinks_again_when_a_reader_has_held_it,
 		what_waits_at_the_stop_is_told_so,
 	};
 	return run_cases("writer", cases, sizeof(cases) / sizeof(cases[0]));
