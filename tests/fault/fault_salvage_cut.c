@@ -196,12 +196,41 @@ START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 }
 END_TEST
 
+/* What a first file gave is in the second, and comes over with it: the first must be left alone. */
+START_TEST(a_file_that_was_moved_over_is_not_moved_over_again)
+{
+	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
+	client_make_dir(dir, sizeof(dir), "salvage-twice");
+	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
+	fill_queue();
+	zero_a_leaf();
+	salvage_to_the_end("the first file");
+	int64_t first_batches = facts.batches;
+	zero_a_leaf();
+	salvage_to_the_end("the second file");
+	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages"), 2);
+	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages WHERE state = 'done'"), 2);
+	ck_assert_int_lt(facts.batches, first_batches);
+	ck_assert_int_gt(facts.batches, first_batches / 2);
+	for (int i = 0; i < 2; i++)
+		for (int id = 1; id <= REQUESTS; id++)
+			ck_assert_msg(facts.ready[ids[i]][id] <= 1, "request %d is there %d times",
+				      id, facts.ready[ids[i]][id]);
+	ck_assert_ptr_null(chan_take_all(&bell));
+	chan_done(&bell);
+	client_remove_dir(dir);
+}
+END_TEST
+
 int main(void)
 {
 	/* Thousands of starts and failures: what they log is not what is tested. */
 	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
-	const TTest *const cases[] = { a_salvage_that_is_cut_off_goes_on_where_it_was };
+	const TTest *const cases[] = {
+		a_salvage_that_is_cut_off_goes_on_where_it_was,
+		a_file_that_was_moved_over_is_not_moved_over_again,
+	};
 	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
 }
