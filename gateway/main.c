@@ -212,13 +212,13 @@ static void stop(struct gateway *g)
 	int64_t deadline = now_mono_ns() + (g->config ? g->config->shutdown_timeout : 0);
 	receive_grpc_stop(g->grpc, deadline);
 	receive_http_stop(g->http, deadline);
-	for (size_t i = 0; g->forwards && i < g->config->destination_count; i++)
+	for (size_t i = 0; g->config && g->forwards && i < g->config->destination_count; i++)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
-	for (size_t i = 0; g->forwards && i < g->config->destination_count; i++)
+	for (size_t i = 0; g->config && g->forwards && i < g->config->destination_count; i++)
 		forward_free(g->forwards[i]);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
