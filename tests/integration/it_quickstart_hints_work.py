@@ -20,6 +20,7 @@ def curl_example(hints):
     return re.search(r"curl -i .*?\n.*?'\n\n", hints, re.S).group()
 
 
+@pytest.mark.smoke
 def test_the_curl_example_is_delivered_to_the_file(start_gateway, hints):
     gateway = start_gateway({"destinations": {"file": {"kind": "file", "path": "data/delivered.jsonl"}}})
     command = shlex.split(curl_example(hints).replace(":4318/", f":{gateway.http_port}/"))
