@@ -65,7 +65,7 @@ static enum status try_group(struct writer *w, struct group *g, enum status admi
 {
 	struct queue *q = &w->store.queue;
 	const struct pack_stats *stats = pack_stats(w->pack);
-	pack_begin(w->pack);
+	pack_begin(w->pack, g->bytes);
 	q->ignored = 0;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	enum status st = queue_begin(q);

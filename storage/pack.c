@@ -6,6 +6,10 @@
  * inserts and at least one page of 16 KiB, which is why small requests want company; past some
  * 256 KiB there is nothing left to win, and an export wants to be filled from several rows.
  *
+ * The level of compression follows the load. On an edge site the queue mostly waits for requests:
+ * there is time to make rows small, which saves disk, flash and uplink. When a transaction has much
+ * to store, more waits behind it, and a faster level shortens that queue.
+ *
  * Within one key, order is the order of arrival: a body too large to merge first closes the open
  * row of its key. Everything here is forgotten by pack_begin, so a transaction that was rolled back
  * can run again from the jobs. */
@@ -33,7 +37,7 @@ struct open_row {
 
 struct pack {
 	size_t merge_bytes;
-	enum encoding encoding;
+	struct pack_compression compression;
 	struct compressor *compressor;
 	struct buf out;
 	int64_t now_ns;
@@ -44,12 +48,12 @@ struct pack {
 	struct open_row *open[OPEN_MAX]; /* the first open_count are in use */
 };
 
-struct pack *pack_new(size_t merge_bytes, enum encoding encoding, int level)
+struct pack *pack_new(size_t merge_bytes, const struct pack_compression *compression)
 {
 	struct pack *p = xcalloc(1, sizeof(*p));
 	p->merge_bytes = merge_bytes;
-	p->encoding = encoding;
-	p->compressor = compressor_new(encoding, level);
+	p->compression = *compression;
+	p->compressor = compressor_new(compression->encoding, compression->level);
 	for (size_t i = 0; i < OPEN_MAX; i++)
 		p->open[i] = xcalloc(1, sizeof(*p->open[i]));
 	/* Compression can make incompressible data a little longer. */
@@ -75,11 +79,14 @@ void pack_set_slot(struct pack *p, int slot, int64_t destination_id)
 	p->known_slots |= UINT64_C(1) << slot;
 }
 
-void pack_begin(struct pack *p)
+void pack_begin(struct pack *p, size_t bytes)
 {
+	bool is_busy = bytes >= PACK_BUSY_BYTES;
 	p->open_count = 0;
 	p->stats = (struct pack_stats){ 0 };
 	p->now_ns = now_wall_ns();
+	compressor_set_level(p->compressor,
+			     is_busy ? p->compression.busy_level : p->compression.level);
 }
 
 const struct pack_stats *pack_stats(const struct pack *p)
@@ -109,7 +116,7 @@ static enum status compress_row(struct pack *p, struct open_row *r)
 	enum status st = compress_parts(p->compressor, r->parts, r->part_count, &p->out);
 	if (st)
 		return st;
-	r->batch.encoding = p->encoding;
+	r->batch.encoding = p->compression.encoding;
 	r->batch.body = buf_view(&p->out);
 	r->batch.crc = (uint32_t)crc32_z(0, p->out.p, p->out.n);
 	return ST_OK;

@@ -49,9 +49,12 @@ static struct writer *make(const struct writer_options *o)
 	space_init(&w->space, w->store.path, o->max_size_bytes, o->min_free_disk_bytes,
 		   &w->store.step_bytes);
 	w->store.wal_keep_bytes = w->space.wal_allowance;
-	w->pack = pack_new(o->merge_bytes ? o->merge_bytes : PACK_MERGE_BYTES,
-			   o->has_encoding ? o->encoding : ENCODING_ZSTD,
-			   o->has_encoding ? o->level : 1);
+	struct pack_compression compression = {
+		.encoding = o->has_encoding ? o->encoding : ENCODING_ZSTD,
+		.level = o->has_encoding ? o->level : PACK_LEVEL,
+		.busy_level = o->has_encoding ? o->level : PACK_BUSY_LEVEL,
+	};
+	w->pack = pack_new(o->merge_bytes ? o->merge_bytes : PACK_MERGE_BYTES, &compression);
 	upkeep_register(&w->metrics);
 	return w;
 }
@@ -156,11 +159,13 @@ static void take_group(struct writer *w, struct group *g)
 {
 	size_t bytes = 0;
 	g->count = 0;
+	g->bytes = 0;
 	while (w->pending && g->count < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX) {
 		struct write_job *job = (struct write_job *)w->pending;
 		w->pending = w->pending->next;
 		g->jobs[g->count++] = job;
 		bytes += cost(job);
+		g->bytes += job->apply ? 0 : cost(job);
 	}
 	if (!w->pending)
 		w->pending_end = &w->pending;

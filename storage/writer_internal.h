@@ -19,6 +19,7 @@ enum {
 /* The jobs of one transaction, in order, and what became of each. */
 struct group {
 	size_t count;
+	size_t bytes; /* of the bodies of its puts */
 	struct write_job *jobs[GROUP_JOBS_MAX];
 	enum status results[GROUP_JOBS_MAX];
 };

@@ -133,6 +133,7 @@ enum status decompress(enum encoding encoding, struct bytes src, struct buf *out
 
 struct compressor {
 	enum encoding encoding;
+	int level;
 	z_stream z;
 	ZSTD_CCtx *zstd;
 };
@@ -141,6 +142,7 @@ struct compressor *compressor_new(enum encoding encoding, int level)
 {
 	struct compressor *c = xcalloc(1, sizeof(*c));
 	c->encoding = encoding;
+	c->level = level;
 	if (encoding == ENCODING_GZIP) {
 		CHECK(deflateInit2(&c->z, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) ==
 		      Z_OK);
@@ -161,6 +163,19 @@ void compressor_free(struct compressor *c)
 		(void)deflateEnd(&c->z);
 	(void)ZSTD_freeCCtx(c->zstd);
 	free(c);
+}
+
+void compressor_set_level(struct compressor *c, int level)
+{
+	if (c->level == level)
+		return;
+	c->level = level;
+	if (c->encoding == ENCODING_GZIP)
+		CHECK(deflateReset(&c->z) == Z_OK &&
+		      deflateParams(&c->z, level, Z_DEFAULT_STRATEGY) == Z_OK);
+	else if (c->encoding == ENCODING_ZSTD)
+		CHECK(!ZSTD_isError(
+			ZSTD_CCtx_setParameter(c->zstd, ZSTD_c_compressionLevel, level)));
 }
 
 static enum status gzip_parts(struct compressor *c, const struct bytes *parts, size_t count,

@@ -21,6 +21,8 @@ struct compressor;
  */
 struct compressor *compressor_new(enum encoding encoding, int level);
 void compressor_free(struct compressor *c);
+/* From the next call on. The same bounds as for compressor_new. */
+void compressor_set_level(struct compressor *c, int level);
 /* Appends one gzip member or one zstd frame that holds src to out. Outputs of several calls, one
  * after the other, are again one valid stream. ENCODING_NONE copies. Borrows src. */
 MUST_USE enum status compress_append(struct compressor *c, struct bytes src, struct buf *out);

@@ -29,14 +29,15 @@ static void begin(struct fixture *f, size_t merge_bytes, enum encoding encoding)
 	file_unlock(fd);
 	EXPECT_OK(db_open(f->file.path, 4096, 1 << 20, &f->db, &e));
 	queue_init(&f->q, f->db);
-	f->p = pack_new(merge_bytes, encoding, 1);
+	struct pack_compression compression = { encoding, 1, 1 };
+	f->p = pack_new(merge_bytes, &compression);
 	EXPECT_OK(queue_begin(&f->q));
 	for (int i = 0; i < 2; i++) {
 		char name[] = { (char)('a' + i), '\0' };
 		EXPECT_OK(queue_destination(&f->q, name, "file", 0, true, &f->ids[i]));
 		pack_set_slot(f->p, i, f->ids[i]);
 	}
-	pack_begin(f->p);
+	pack_begin(f->p, 0);
 }
 
 static void commit(struct fixture *f)
