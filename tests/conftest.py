@@ -1,7 +1,16 @@
 """Fixtures of all Python tests (tests/pytest.ini names them)."""
+import os
+
 import pytest
 
-from tests.support.gateway import Gateway
+from tests.support.gateway import ROOT, Gateway
+
+
+def pytest_configure():
+    """Queues of tests lie on a disk: /tmp is often memory, where fsync means nothing."""
+    scratch = ROOT / "build" / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(scratch))
 
 
 @pytest.fixture
