@@ -25,7 +25,7 @@ START_TEST(a_number_comes_back_and_its_size_is_known_before)
 		buf_init(&b, 10, NULL);
 		EXPECT_OK(wire_put_varint(&b, numbers[i]));
 		ck_assert_uint_eq(b.n, wire_varint_size(numbers[i]));
-		uint64_t v;
+		uint64_t v = 0;
 		ck_assert_ptr_eq(wire_varint(b.p, b.p + b.n, &v), b.p + b.n);
 		ck_assert_uint_eq(v, numbers[i]);
 		for (size_t n = 0; n < b.n; n++) {
