@@ -99,7 +99,7 @@ START_TEST(requests_that_wait_together_become_one_row_of_their_key)
 	for (int i = 0; i < 6; i++) {
 		test_put_fill(&puts[i], &waiter, i < 3 ? SIGNAL_LOGS : SIGNAL_TRACES,
 			      i == 5 ? RECORD_CLASS_CRITICAL : RECORD_CLASS_INFO, 10, A,
-			      bytes_of("abcdef" + i, 1));
+			      bytes_of(&"abcdef"[i], 1));
 		writer_put(f.w, &puts[i].put);
 	}
 	EXPECT_OK(writer_start(f.w, &e));
