@@ -23,17 +23,32 @@ static enum status for_waiter(enum status st)
 	return status_class(st) == CLASS_RETRY ? st : ST_UNAVAILABLE;
 }
 
-static bool is_put(const struct write_job *job)
+/* What the rows of a group's puts come to. */
+struct sums {
+	uint64_t rows;
+	uint64_t raw_bytes;
+	uint64_t stored_bytes;
+	uint64_t slots;
+};
+
+static struct sums sum_puts(const struct group *g)
 {
-	return !job->apply;
+	struct sums s = { 0 };
+	for (size_t i = 0; i < g->count; i++) {
+		if (g->results[i] || !packer_is_put(g->jobs[i]))
+			continue;
+		const struct packed *packed = packer_packed(g->jobs[i]);
+		s.rows += packed->row_count;
+		s.raw_bytes += packed->raw_bytes;
+		s.stored_bytes += packed->stored_bytes;
+		s.slots |= packed->slots;
+	}
+	return s;
 }
 
 static enum status run_job(struct writer *w, struct write_job *job, enum status admit)
 {
-	struct queue *q = &w->store.queue;
-	if (!is_put(job))
-		return job->apply(q, job);
-	return admit ? admit : pack_add(w->pack, q, (const struct put_job *)job);
+	return admit && packer_is_put(job) ? admit : job->apply(&w->store.queue, job);
 }
 
 /* Apply the jobs. Sets the results of those that failed alone. */
@@ -41,14 +56,14 @@ static enum status apply_jobs(struct writer *w, struct group *g, enum status adm
 {
 	for (size_t i = 0; i < g->count; i++) {
 		enum status st = run_job(w, g->jobs[i], admit);
-		bool is_refused = is_put(g->jobs[i]) && admit;
+		bool is_refused = admit && packer_is_put(g->jobs[i]);
 		if (status_class(st) == CLASS_OK)
 			st = ST_OK;
 		g->results[i] = st;
 		if (st && status_class(st) != CLASS_REJECT && !is_refused)
 			return st; /* (4) */
 	}
-	return pack_flush(w->pack, &w->store.queue);
+	return ST_OK;
 }
 
 static enum status commit(struct writer *w)
@@ -64,16 +79,15 @@ static enum status commit(struct writer *w)
 static enum status try_group(struct writer *w, struct group *g, enum status admit)
 {
 	struct queue *q = &w->store.queue;
-	const struct pack_stats *stats = pack_stats(w->pack);
-	pack_begin(w->pack, g->bytes);
 	q->ignored = 0;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	enum status st = queue_begin(q);
 	if (!st)
 		st = apply_jobs(w, g, admit);
-	if (!st && stats->rows)
-		st = space_check_commit(&w->space, q, &w->store.checkpoint, stats->rows,
-					stats->stored_bytes);
+	struct sums sums = sum_puts(g);
+	if (!st && sums.rows)
+		st = space_check_commit(&w->space, q, &w->store.checkpoint, sums.rows,
+					sums.stored_bytes);
 	if (!st)
 		st = commit(w);
 	if (st)
@@ -85,7 +99,7 @@ static bool has_puts(const struct group *g, bool *ret_only)
 {
 	size_t puts = 0;
 	for (size_t i = 0; i < g->count; i++)
-		puts += is_put(g->jobs[i]);
+		puts += packer_is_put(g->jobs[i]);
 	*ret_only = puts == g->count;
 	return puts > 0;
 }
@@ -126,53 +140,51 @@ static enum status try_with_space(struct writer *w, struct group *g)
 	return st;
 }
 
-static void complete(struct writer *w, struct group *g)
+static void complete(struct group *g)
 {
-	int64_t now = now_mono_ns();
 	for (size_t i = 0; i < g->count; i++) {
 		struct write_job *job = g->jobs[i];
-		series_observe(w->metrics.wait_seconds, (double)(now - job->given_ns) / NS_PER_S);
 		job->done(job, g->results[i]); /* (3) the job is gone */
 	}
 	g->count = 0;
 }
 
 /* The transaction is on the disk. last_id is of the last batch before it. */
-static void note_stored(struct writer *w, int64_t last_id)
+static void note_stored(struct writer *w, const struct group *g, int64_t last_id)
 {
-	const struct pack_stats *stats = pack_stats(w->pack);
+	const struct sums sums = sum_puts(g);
 	struct queue *q = &w->store.queue;
 	if (q->ignored) {
 		series_add(w->metrics.ignored, (double)q->ignored);
 		q->ignored = 0;
 	}
 	/* A salvage inserts by jobs, for whom is not known here: a ring too many does no harm. */
-	bool is_by_jobs = q->last_id > last_id + (int64_t)stats->rows;
-	uint64_t slots = is_by_jobs ? UINT64_MAX : stats->slots;
-	if (stats->rows) {
+	bool is_by_jobs = q->last_id > last_id + (int64_t)sums.rows;
+	uint64_t slots = is_by_jobs ? UINT64_MAX : sums.slots;
+	if (sums.rows) {
 		w->store.acked_id = q->last_id;
-		series_add(w->metrics.stored_bytes, (double)stats->stored_bytes);
-		series_add(w->metrics.received_bytes, (double)stats->raw_bytes);
+		series_add(w->metrics.stored_bytes, (double)sums.stored_bytes);
+		series_add(w->metrics.received_bytes, (double)sums.raw_bytes);
 	}
 	for (int i = 0; i < w->store.slot_count; i++)
 		if (slots >> i & 1 && w->subscribers[i])
 			chan_ring(w->subscribers[i]);
 }
 
-void group_fail(struct writer *w, struct group *g, enum status st)
+void group_fail(struct group *g, enum status st)
 {
 	for (size_t i = 0; i < g->count; i++)
 		g->results[i] = for_waiter(st);
-	complete(w, g);
+	complete(g);
 }
 
 /* (2) Those that were rejected alone keep their own answer. */
-static void fail_rest(struct writer *w, struct group *g, enum status st)
+static void fail_rest(struct group *g, enum status st)
 {
 	for (size_t i = 0; i < g->count; i++)
 		if (status_class(g->results[i]) != CLASS_REJECT)
 			g->results[i] = for_waiter(st);
-	complete(w, g);
+	complete(g);
 }
 
 static enum status run_one_by_one(struct writer *w, struct group *g)
@@ -182,7 +194,7 @@ static enum status run_one_by_one(struct writer *w, struct group *g)
 	for (size_t i = 0; i < count; i++) {
 		struct group one = { .count = 1, .jobs = { g->jobs[i] } };
 		if (first == ST_IO || first == ST_CORRUPT) {
-			group_fail(w, &one, first);
+			group_fail(&one, first);
 			continue;
 		}
 		enum status st = group_run(w, &one);
@@ -202,10 +214,10 @@ enum status group_run(struct writer *w, struct group *g)
 	if (st) {
 		if (st == ST_IO || st == ST_CORRUPT)
 			answer(w, ST_UNAVAILABLE); /* the loop enters recovery */
-		fail_rest(w, g, st);
+		fail_rest(g, st);
 		return st;
 	}
-	note_stored(w, last_id);
-	complete(w, g); /* (1) */
+	note_stored(w, g, last_id);
+	complete(g); /* (1) */
 	return ST_OK;
 }

@@ -11,8 +11,8 @@
  * to store, more waits behind it, and a faster level shortens that queue.
  *
  * Within one key, order is the order of arrival: a body too large to merge first closes the open
- * row of its key. Everything here is forgotten by pack_begin, so a transaction that was rolled back
- * can run again from the jobs. */
+ * row of its key. What is made stays in the struct packed until its job is done, so a transaction
+ * that was rolled back can run again without compressing again. */
 #include "storage/pack.h"
 
 #include <zlib.h>
@@ -28,8 +28,11 @@ enum {
 	BODY_MAX = 900 << 20, /* SQLite's limit of a value is 1e9 bytes */
 };
 
+/* One put may close as many open rows as it has parts, and all open ones are closed at the end. */
+#define ROWS_FOR_A_PUT (2 * RECORD_CLASS_COUNT)
+
 struct open_row {
-	struct queue_batch batch; /* body and crc are made at the end */
+	struct queue_batch batch; /* crc and encoding are made at the end */
 	uint64_t destinations;
 	size_t part_count;
 	struct bytes parts[PARTS_MAX];
@@ -39,11 +42,10 @@ struct pack {
 	size_t merge_bytes;
 	struct pack_compression compression;
 	struct compressor *compressor;
-	struct buf out;
+	struct packed *out;
 	int64_t now_ns;
 	uint64_t known_slots;
 	int64_t slot_ids[DESTINATIONS_MAX];
-	struct pack_stats stats;
 	size_t open_count;
 	struct open_row *open[OPEN_MAX]; /* the first open_count are in use */
 };
@@ -56,8 +58,6 @@ struct pack *pack_new(size_t merge_bytes, const struct pack_compression *compres
 	p->compressor = compressor_new(compression->encoding, compression->level);
 	for (size_t i = 0; i < OPEN_MAX; i++)
 		p->open[i] = xcalloc(1, sizeof(*p->open[i]));
-	/* Compression can make incompressible data a little longer. */
-	buf_init(&p->out, (size_t)BODY_MAX + BODY_MAX / 16, NULL);
 	return p;
 }
 
@@ -68,8 +68,29 @@ void pack_free(struct pack *p)
 	for (size_t i = 0; i < OPEN_MAX; i++)
 		free(p->open[i]);
 	compressor_free(p->compressor);
-	buf_done(&p->out);
 	free(p);
+}
+
+static void init_out(struct packed *packed)
+{
+	/* Compression can make incompressible data a little longer; and there is more than one. */
+	buf_init(&packed->out, (size_t)BODY_MAX + BODY_MAX / 8, NULL);
+}
+
+struct packed *packed_new(const struct pack *p)
+{
+	struct packed *packed = xcalloc(1, sizeof(*packed));
+	packed->pack = p;
+	init_out(packed);
+	return packed;
+}
+
+void packed_free(struct packed *packed)
+{
+	if (!packed)
+		return;
+	buf_done(&packed->out);
+	free(packed);
 }
 
 void pack_set_slot(struct pack *p, int slot, int64_t destination_id)
@@ -79,19 +100,30 @@ void pack_set_slot(struct pack *p, int slot, int64_t destination_id)
 	p->known_slots |= UINT64_C(1) << slot;
 }
 
-void pack_begin(struct pack *p, size_t bytes)
+void pack_begin(struct pack *p, struct packed *out, size_t bytes)
 {
 	bool is_busy = bytes >= PACK_BUSY_BYTES;
 	p->open_count = 0;
-	p->stats = (struct pack_stats){ 0 };
+	p->out = out;
 	p->now_ns = now_wall_ns();
 	compressor_set_level(p->compressor,
 			     is_busy ? p->compression.busy_level : p->compression.level);
+	if (out->out.cap > KEEP_BYTES) {
+		buf_done(&out->out);
+		init_out(out);
+	}
+	buf_clear(&out->out);
+	out->puts = NULL;
+	out->put_count = 0;
+	out->raw_bytes = 0;
+	out->stored_bytes = 0;
+	out->slots = 0;
+	out->row_count = 0;
 }
 
-const struct pack_stats *pack_stats(const struct pack *p)
+bool pack_has_room(const struct pack *p)
 {
-	return &p->stats;
+	return p->out->row_count + p->open_count + ROWS_FOR_A_PUT <= PACKED_ROWS_MAX;
 }
 
 /* At most PACK_WORDS_MAX bytes, cut between two UTF-8 characters. */
@@ -105,58 +137,67 @@ static struct bytes clip(struct bytes words)
 	return words;
 }
 
-static enum status compress_row(struct pack *p, struct open_row *r)
+static enum status finish_row(struct pack *p, struct open_row *r)
 {
-	if (p->out.cap > KEEP_BYTES) {
-		size_t max = p->out.max;
-		buf_done(&p->out);
-		buf_init(&p->out, max, NULL);
-	}
-	buf_clear(&p->out);
-	enum status st = compress_parts(p->compressor, r->parts, r->part_count, &p->out);
+	struct packed *out = p->out;
+	size_t offset = out->out.n;
+	CHECK(out->row_count < PACKED_ROWS_MAX);
+	enum status st = compress_parts(p->compressor, r->parts, r->part_count, &out->out);
 	if (st)
-		return st;
+		return status_class(st) == CLASS_REJECT ? ST_INTERNAL : st;
+	size_t length = out->out.n - offset;
 	r->batch.encoding = p->compression.encoding;
-	r->batch.body = buf_view(&p->out);
-	r->batch.crc = (uint32_t)crc32_z(0, p->out.p, p->out.n);
+	r->batch.crc = (uint32_t)crc32_z(0, out->out.p + offset, length);
+	out->rows[out->row_count++] = (struct packed_row){
+		.batch = r->batch,
+		.destinations = r->destinations,
+		.offset = offset,
+		.length = length,
+	};
+	out->raw_bytes += r->batch.raw_bytes;
+	out->stored_bytes += length;
+	out->slots |= r->destinations;
 	return ST_OK;
 }
 
-static enum status insert_row(struct pack *p, struct queue *q, struct open_row *r)
+enum status pack_flush(struct pack *p)
+{
+	enum status st = ST_OK;
+	for (size_t i = 0; i < p->open_count && !st; i++)
+		st = finish_row(p, p->open[i]);
+	p->open_count = 0;
+	return st;
+}
+
+static enum status insert_row(const struct packed *packed, const struct packed_row *r,
+			      struct queue *q)
 {
 	int64_t ids[DESTINATIONS_MAX];
 	size_t count = 0;
 	int64_t id;
 	for (unsigned slot = 0; slot < DESTINATIONS_MAX; slot++)
 		if (r->destinations >> slot & 1)
-			ids[count++] = p->slot_ids[slot];
-	enum status st = compress_row(p, r);
-	if (!st)
-		st = queue_insert(q, &r->batch, ids, count, &id);
-	/* Sizes were checked when the put was taken: the put is not at fault any more. */
-	if (st)
-		return status_class(st) == CLASS_REJECT ? ST_INTERNAL : st;
-	p->stats.rows++;
-	p->stats.raw_bytes += r->batch.raw_bytes;
-	p->stats.stored_bytes += r->batch.body.n;
-	p->stats.slots |= r->destinations;
-	return ST_OK;
+			ids[count++] = packed->pack->slot_ids[slot];
+	struct queue_batch batch = r->batch;
+	batch.body = bytes_of(packed->out.p + r->offset, r->length);
+	enum status st = queue_insert(q, &batch, ids, count, &id);
+	/* Sizes were checked when the put was taken: no put is at fault any more. */
+	return status_class(st) == CLASS_REJECT ? ST_INTERNAL : st;
 }
 
-enum status pack_flush(struct pack *p, struct queue *q)
+enum status packed_insert(const struct packed *packed, struct queue *q)
 {
 	enum status st = ST_OK;
-	for (size_t i = 0; i < p->open_count && !st; i++)
-		st = insert_row(p, q, p->open[i]);
-	p->open_count = 0;
+	for (size_t i = 0; i < packed->row_count && !st; i++)
+		st = insert_row(packed, &packed->rows[i], q);
 	return st;
 }
 
-/* Insert the open row and give its place back. Keys keep no order among each other. */
-static enum status close_row(struct pack *p, struct queue *q, size_t i)
+/* Finish the open row and give its place back. Keys keep no order among each other. */
+static enum status close_row(struct pack *p, size_t i)
 {
 	struct open_row *r = p->open[i];
-	enum status st = insert_row(p, q, r);
+	enum status st = finish_row(p, r);
 	p->open[i] = p->open[--p->open_count];
 	p->open[p->open_count] = r;
 	return st;
@@ -203,19 +244,18 @@ static void append(struct open_row *r, const struct put_part *part)
 		b->last_time_ns = part->last_time_ns;
 }
 
-static enum status add_part(struct pack *p, struct queue *q, const struct put_job *put,
-			    const struct put_part *part)
+static enum status add_part(struct pack *p, const struct put_job *put, const struct put_part *part)
 {
 	enum status st = ST_OK;
 	size_t i = 0;
 	while (i < p->open_count && !has_key(p->open[i], put, part))
 		i++;
 	if (i < p->open_count && !has_room(p, p->open[i], part)) {
-		st = close_row(p, q, i);
+		st = close_row(p, i);
 		i = p->open_count;
 	}
 	if (!st && i == p->open_count && p->open_count == OPEN_MAX) {
-		st = close_row(p, q, 0);
+		st = close_row(p, 0);
 		i = p->open_count;
 	}
 	if (st)
@@ -223,7 +263,7 @@ static enum status add_part(struct pack *p, struct queue *q, const struct put_jo
 	if (i == p->open_count)
 		open_row(p, put, part);
 	append(p->open[i], part);
-	return p->open[i]->batch.raw_bytes >= p->merge_bytes ? close_row(p, q, i) : ST_OK;
+	return p->open[i]->batch.raw_bytes >= p->merge_bytes ? close_row(p, i) : ST_OK;
 }
 
 static enum status check_put(const struct pack *p, const struct put_job *put)
@@ -242,10 +282,10 @@ static enum status check_put(const struct pack *p, const struct put_job *put)
 	return ST_OK;
 }
 
-enum status pack_add(struct pack *p, struct queue *q, const struct put_job *put)
+enum status pack_add(struct pack *p, const struct put_job *put)
 {
 	enum status st = check_put(p, put);
 	for (size_t i = 0; i < put->part_count && !st; i++)
-		st = add_part(p, q, put, &put->parts[i]);
+		st = add_part(p, put, &put->parts[i]);
 	return st;
 }

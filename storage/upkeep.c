@@ -17,7 +17,6 @@ void upkeep_register(struct writer_metrics *m)
 {
 	static const char *const states[] = { "ok", "full", "recovering", "degraded" };
 	m->commit_seconds = metric_series(M_COMMIT_SECONDS);
-	m->wait_seconds = metric_series(M_COMMIT_WAIT_SECONDS);
 	m->commits_ok = metric_series(M_COMMITS, "ok");
 	m->commits_failed = metric_series(M_COMMITS, "failed");
 	m->checkpoint_seconds = metric_series(M_CHECKPOINT_SECONDS);

@@ -1,4 +1,4 @@
-/* writer.c - the writer thread.
+/* writer.c - the writer thread. Puts reach it packed (storage/packer.c).
  *
  * One loop: take all that waits, run it as one transaction (storage/group.c), complete the waiters,
  * checkpoint a step where it is time. While one commit syncs, the next group gathers in the
@@ -62,7 +62,10 @@ static struct writer *make(const struct writer_options *o)
 static void destroy(struct writer *w)
 {
 	store_free(&w->store);
-	pack_free(w->pack);
+	if (w->packer)
+		packer_free(w->packer);
+	else
+		pack_free(w->pack);
 	file_unlock(w->lock_fd);
 	chan_done(&w->chan);
 	free(w);
@@ -73,6 +76,8 @@ enum status writer_open(const struct writer_options *o, struct writer **ret, str
 	struct writer *w = make(o);
 	struct err ignored;
 	enum status st = chan_init(&w->chan, CHAN_WAKE_WAIT);
+	if (!st)
+		st = packer_new(w, w->pack, o->commit_interval_ns, &w->packer);
 	if (!st)
 		st = file_make_directory(o->path, e);
 	if (!st)
@@ -143,13 +148,8 @@ static enum status apply_settlement(struct queue *q, struct write_job *job)
 
 static size_t cost(const struct write_job *job)
 {
-	size_t n = 0;
-	if (!job->apply) {
-		const struct put_job *put = (const struct put_job *)job;
-		for (size_t i = 0; i < put->part_count && i < RECORD_CLASS_COUNT; i++)
-			n += put->parts[i].body.n;
-		return n;
-	}
+	if (packer_is_put(job))
+		return packer_packed(job)->stored_bytes;
 	if (job->apply == apply_settlement)
 		return ((const struct settlement *)job)->count * SETTLE_COST;
 	return JOB_COST;
@@ -159,13 +159,11 @@ static void take_group(struct writer *w, struct group *g)
 {
 	size_t bytes = 0;
 	g->count = 0;
-	g->bytes = 0;
 	while (w->pending && g->count < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX) {
 		struct write_job *job = (struct write_job *)w->pending;
 		w->pending = w->pending->next;
 		g->jobs[g->count++] = job;
 		bytes += cost(job);
-		g->bytes += job->apply ? 0 : cost(job);
 	}
 	if (!w->pending)
 		w->pending_end = &w->pending;
@@ -175,7 +173,7 @@ static void fail_pending(struct writer *w, enum status st)
 {
 	while (w->pending) {
 		take_group(w, &w->group);
-		group_fail(w, &w->group, st);
+		group_fail(&w->group, st);
 	}
 }
 
@@ -187,12 +185,25 @@ static size_t pending_cost(const struct writer *w)
 	return n;
 }
 
+/* The longest wait decides: a packed put has waited in the packer already. */
+static int64_t oldest_given_ns(const struct writer *w)
+{
+	int64_t oldest = INT64_MAX;
+	for (const struct chan_item *i = w->pending; i; i = i->next) {
+		int64_t given = ((const struct write_job *)i)->given_ns;
+		oldest = given < oldest ? given : oldest;
+	}
+	return oldest;
+}
+
 static void wait_for_company(struct writer *w)
 {
-	int64_t until = ((const struct write_job *)w->pending)->given_ns + w->commit_interval_ns;
+	int64_t until = oldest_given_ns(w) + w->commit_interval_ns;
 	while (now_mono_ns() < until && !atomic_load(&w->is_stopping) &&
-	       pending_cost(w) < GROUP_BYTES_MAX)
+	       pending_cost(w) < GROUP_BYTES_MAX) {
 		append_pending(w, chan_wait_all(&w->chan, until));
+		until = oldest_given_ns(w) + w->commit_interval_ns;
+	}
 }
 
 static int64_t next_deadline(const struct writer *w, int64_t now)
@@ -214,7 +225,7 @@ static void run_pending(struct writer *w)
 	take_group(w, &w->group);
 	bool has_jobs = false;
 	for (size_t i = 0; i < w->group.count && !has_jobs; i++)
-		has_jobs = w->group.jobs[i]->apply != NULL;
+		has_jobs = !packer_is_put(w->group.jobs[i]);
 	enum status was = (enum status)atomic_load(&w->state);
 	enum status st = group_run(w, &w->group);
 	w->last_group_ns = now_mono_ns();
@@ -286,6 +297,7 @@ static void log_start(const struct writer *w)
 static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
+	(void)pthread_setname_np(pthread_self(), "writer");
 	upkeep_measure(w, now_mono_ns());
 	log_start(w);
 	while (!atomic_load(&w->is_stopping))
@@ -301,7 +313,8 @@ enum status writer_start(struct writer *w, struct err *e)
 	if (pthread_create(&w->thread, NULL, writer_main, w) != 0)
 		return err_set(e, ST_NO_MEMORY, "start the writer thread");
 	w->is_started = true;
-	return ST_OK;
+	st = packer_start(w->packer);
+	return st ? err_set(e, st, "start the packer thread") : ST_OK;
 }
 
 void writer_stop(struct writer *w)
@@ -312,6 +325,7 @@ void writer_stop(struct writer *w)
 		return;
 	atomic_store(&w->state, (int)ST_STOPPING);
 	atomic_store(&w->is_stopping, true);
+	packer_join(w->packer);
 	chan_ring(&w->chan);
 	if (w->is_started)
 		(void)pthread_join(w->thread, NULL);
@@ -333,16 +347,20 @@ void writer_stop(struct writer *w)
 
 /* Giving */
 
+void writer_give_as_of(struct writer *w, struct write_job *job, int64_t given_ns)
+{
+	job->given_ns = given_ns;
+	chan_give_item(&w->chan, &job->item);
+}
+
 void writer_give(struct writer *w, struct write_job *job)
 {
-	job->given_ns = now_mono_ns();
-	chan_give_item(&w->chan, &job->item);
+	writer_give_as_of(w, job, now_mono_ns());
 }
 
 void writer_put(struct writer *w, struct put_job *put)
 {
-	put->job.apply = NULL;
-	writer_give(w, &put->job);
+	packer_put(w->packer, put);
 }
 
 void writer_settle(struct writer *w, struct settlement *s)

@@ -48,7 +48,7 @@ struct write_job {
 	struct chan_item item;
 	/* Within the transaction, on the writer thread. May run again after a rollback, so it must
 	 * not keep state. A CLASS_REJECT status fails this job alone and must leave nothing
-	 * written; any other failure fails the whole group. NULL for puts. */
+	 * written; any other failure fails the whole group. */
 	enum status (*apply)(struct queue *q, struct write_job *job);
 	/* On the writer thread, after the fsync (ST_OK) or after a rollback. Must not block. Takes
 	 * the job. */

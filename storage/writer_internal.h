@@ -7,7 +7,7 @@
 
 #include "gateway/base/metrics.h"
 #include "storage/counting_vfs.h"
-#include "storage/pack.h"
+#include "storage/packer.h"
 #include "storage/space.h"
 #include "storage/store.h"
 
@@ -19,7 +19,6 @@ enum {
 /* The jobs of one transaction, in order, and what became of each. */
 struct group {
 	size_t count;
-	size_t bytes; /* of the bodies of its puts */
 	struct write_job *jobs[GROUP_JOBS_MAX];
 	enum status results[GROUP_JOBS_MAX];
 };
@@ -28,7 +27,6 @@ enum queue_state_metric { STATE_OK, STATE_FULL, STATE_RECOVERING, STATE_DEGRADED
 
 struct writer_metrics {
 	struct series *commit_seconds;
-	struct series *wait_seconds;
 	struct series *commits_ok;
 	struct series *commits_failed;
 	struct series *checkpoint_seconds;
@@ -60,7 +58,8 @@ struct writer {
 	/* the writer thread's own */
 	struct store store;
 	struct space space;
-	struct pack *pack;
+	struct pack *pack; /* the packer's, once it is started */
+	struct packer *packer;
 	struct group group;
 	struct chan_item *pending; /* taken from the channel, in order */
 	struct chan_item **pending_end;
@@ -79,6 +78,8 @@ struct writer {
  * transaction, in w->store.queue.err's words: ST_IO and ST_CORRUPT call for recovery. */
 enum status group_run(struct writer *w, struct group *g);
 /* Complete every job with st, without a transaction. */
-void group_fail(struct writer *w, struct group *g, enum status st);
+void group_fail(struct group *g, enum status st);
+/* As writer_give, for a job that has waited since given_ns already. */
+void writer_give_as_of(struct writer *w, struct write_job *job, int64_t given_ns);
 
 #endif

@@ -17,6 +17,7 @@ struct fixture {
 	sqlite3 *db;
 	struct queue q;
 	struct pack *p;
+	struct packed *packed;
 	int64_t ids[2];
 };
 
@@ -37,17 +38,25 @@ static void begin(struct fixture *f, size_t merge_bytes, enum encoding encoding)
 		EXPECT_OK(queue_destination(&f->q, name, "file", 0, true, &f->ids[i]));
 		pack_set_slot(f->p, i, f->ids[i]);
 	}
-	pack_begin(f->p, 0);
+	f->packed = packed_new(f->p);
+	pack_begin(f->p, f->packed, 0);
+}
+
+static void insert(struct fixture *f)
+{
+	EXPECT_OK(pack_flush(f->p));
+	EXPECT_OK(packed_insert(f->packed, &f->q));
 }
 
 static void commit(struct fixture *f)
 {
-	EXPECT_OK(pack_flush(f->p, &f->q));
+	insert(f);
 	EXPECT_OK(queue_commit(&f->q));
 }
 
 static void end(struct fixture *f)
 {
+	packed_free(f->packed);
 	pack_free(f->p);
 	queue_done(&f->q);
 	db_close(f->db);
@@ -82,13 +91,13 @@ START_TEST(only_equal_keys_merge)
 	puts[3].parts[0].class = RECORD_CLASS_CRITICAL;
 	puts[4].parts[0].destinations = 3;
 	for (int i = 0; i < 6; i++)
-		EXPECT_OK(pack_add(f.p, &f.q, &puts[i]));
+		EXPECT_OK(pack_add(f.p, &puts[i]));
 	commit(&f);
 	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches"), 5);
 	ck_assert_int_eq(ask(&f, "SELECT max(requests) FROM batches"), 2);
 	ck_assert_int_eq(ask(&f, "SELECT records FROM batches WHERE requests = 2"), 4);
 	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM deliveries"), 6);
-	ck_assert_uint_eq(pack_stats(f.p)->slots, 3);
+	ck_assert_uint_eq(f.packed->slots, 3);
 	end(&f);
 }
 END_TEST
@@ -117,7 +126,11 @@ START_TEST(nothing_is_lost_or_reordered_at_any_size)
 			struct bytes body = bytes_of(bodies[i], (size_t)size);
 			fill(&puts[i], SIGNAL_LOGS, tenants[key], body);
 			EXPECT_OK(buf_append(&want[key], body));
-			EXPECT_OK(pack_add(f.p, &f.q, &puts[i]));
+			if (!pack_has_room(f.p)) {
+				insert(&f);
+				pack_begin(f.p, f.packed, 0);
+			}
+			EXPECT_OK(pack_add(f.p, &puts[i]));
 		}
 		commit(&f);
 		ck_assert_int_eq(ask(&f, "SELECT sum(records) FROM batches"), 2 * PUTS);
@@ -172,12 +185,12 @@ START_TEST(what_is_wrong_with_a_put_is_found_before_anything_is_taken)
 		put.tenant = bytes_of(tenant, rows[i].tenant);
 		put.parts[0].records = rows[i].records;
 		put.parts[0].destinations = rows[i].destinations;
-		EXPECT_STATUS(pack_add(f.p, &f.q, &put), rows[i].want);
+		EXPECT_STATUS(pack_add(f.p, &put), rows[i].want);
 	}
 	/* The first part is fine, the second is not: neither is taken. */
 	fill(&put, SIGNAL_LOGS, "", bytes_str("x"));
 	put.part_count = 2;
-	EXPECT_STATUS(pack_add(f.p, &f.q, &put), ST_INVALID);
+	EXPECT_STATUS(pack_add(f.p, &put), ST_INVALID);
 	commit(&f);
 	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches"), 0);
 	end(&f);
@@ -200,8 +213,8 @@ START_TEST(words_are_cut_between_characters_and_times_span_the_parts)
 	puts[1].parts[0].last_time_ns = 20;
 	puts[1].parts[0].service = bytes_of(words, 399);
 	puts[1].parts[0].preview = bytes_str("hello");
-	EXPECT_OK(pack_add(f.p, &f.q, &puts[0]));
-	EXPECT_OK(pack_add(f.p, &f.q, &puts[1]));
+	EXPECT_OK(pack_add(f.p, &puts[0]));
+	EXPECT_OK(pack_add(f.p, &puts[1]));
 	commit(&f);
 	ck_assert_int_eq(ask(&f, "SELECT length(service) FROM batches"), PACK_WORDS_MAX / 3);
 	ck_assert_int_eq(ask(&f, "SELECT first_time FROM batches"), 10);
