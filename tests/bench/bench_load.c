@@ -35,7 +35,8 @@ enum {
 	STREAMS_MAX = 256,
 	LATENCIES_MAX = 4000000,
 	FRAME_HEADER = 9,
-	DATA_MAX = 16384
+	DATA_MAX = 16384,
+	RECEIVE_WINDOW = 65535
 };
 enum {
 	FRAME_DATA = 0,
@@ -85,6 +86,7 @@ struct connection {
 	size_t chunk_left; /* gRPC: bytes left of the current DATA frame */
 	uint8_t control[256];
 	size_t control_n;
+	size_t received; /* bytes of DATA since the last WINDOW_UPDATE */
 	/* What is being read. */
 	uint8_t in[READ_SIZE * 2];
 	size_t in_n;
@@ -380,6 +382,20 @@ static void on_settings(struct connection *c, const uint8_t *p, size_t n, int fl
 	send_control(c, ack, sizeof(ack));
 }
 
+/* Replies carry five bytes of DATA each: their window must be given back too. */
+static void on_data(struct connection *c, size_t n)
+{
+	c->received += n;
+	if (c->received < RECEIVE_WINDOW / 2)
+		return;
+	uint8_t update[FRAME_HEADER + 4];
+	put_frame_header(update, 4, FRAME_WINDOW_UPDATE, 0, 0);
+	for (int i = 0; i < 4; i++)
+		update[FRAME_HEADER + i] = (uint8_t)(c->received >> (24 - 8 * i));
+	send_control(c, update, sizeof(update));
+	c->received = 0;
+}
+
 static void on_frame(struct connection *c, int type, int flags, uint32_t stream, const uint8_t *p,
 		     size_t n)
 {
@@ -392,6 +408,8 @@ static void on_frame(struct connection *c, int type, int flags, uint32_t stream,
 			c->window += v;
 		else if (s)
 			s->window += v;
+	} else if (type == FRAME_DATA) {
+		on_data(c, n);
 	} else if (type == FRAME_HEADERS) {
 		bool is_ok = grpc_status_is_ok(c, p, n);
 		if (flags & FLAG_END_STREAM && s)
