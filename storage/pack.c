@@ -4,7 +4,7 @@
  * (tenant, signal, class, destinations) merge without being looked at: their pieces are handed to
  * the compressor one after the other and never copied. A row costs a fixed handful of B-tree
  * inserts and at least one page of 16 KiB, which is why small requests want company; past some
- * 256 KiB there is nothing left to win, and an export wants to be filled from several rows.
+ * 512 KiB there is nothing left to win, and an export wants to be filled from several rows.
  *
  * The level of compression follows the load. On an edge site the queue mostly waits for requests:
  * there is time to make rows small, which saves disk, flash and uplink. When a transaction has much

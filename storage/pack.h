@@ -6,7 +6,7 @@
 
 #include "storage/queue.h"
 
-enum { PACK_MERGE_BYTES = 256 * 1024, PACK_WORDS_MAX = 256, PACKED_ROWS_MAX = 512 };
+enum { PACK_MERGE_BYTES = 512 * 1024, PACK_WORDS_MAX = 256, PACKED_ROWS_MAX = 512 };
 
 /* How payloads are compressed. */
 struct pack_compression {
