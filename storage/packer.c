@@ -111,6 +111,8 @@ static void take_returned(struct packer *p)
 		struct packed *packed = (struct packed *)list;
 		list = list->next;
 		CHECK(p->free_count < PACKS_MAX);
+		/* Now: the next time that this one is needed may never come. */
+		packed_empty(packed);
 		p->free[p->free_count++] = packed;
 	}
 }
@@ -204,11 +206,12 @@ static void loop_once(struct packer *p)
 {
 	bool is_able = p->pending && p->free_count > 0;
 	append_pending(p, is_able ? chan_take_all(&p->chan) : chan_wait_all(&p->chan, INT64_MAX));
+	if (p->pending && p->commit_interval_ns > 0)
+		wait_for_company(p);
+	/* Behind all that waits: it may have taken the ring of one that came back. */
 	take_returned(p);
 	if (!p->pending)
 		return;
-	if (p->commit_interval_ns > 0)
-		wait_for_company(p);
 	/* Do not compress what would be refused. */
 	enum status state = writer_state(p->writer);
 	if (state)
