@@ -225,6 +225,34 @@ START_TEST(puts_gather_while_all_that_may_be_under_way_is)
 }
 END_TEST
 
+START_TEST(large_puts_are_not_all_packed_at_once)
+{
+	enum { PUTS = 5, LARGE = 8 << 20, AT_A_TIME = 2 };
+	struct fixture f;
+	struct gate gate = { .result = ST_OK };
+	struct counted puts[PUTS];
+	uint8_t *body = xcalloc(1, LARGE);
+	sem_t sem;
+	(void)sem_init(&sem, 0, 0);
+	open_queue(&f, 0);
+	start(&f);
+	gate_close(&gate, &f);
+	for (int i = 0; i < PUTS; i++) {
+		fill(&puts[i], &sem, bytes_of(body, LARGE));
+		writer_put(f.w, &puts[i].put);
+	}
+	wait_until_given(&f, AT_A_TIME);
+	(void)usleep(50000); /* no more follow */
+	ck_assert_uint_eq(chan_count(&f.w->chan), AT_A_TIME);
+	gate_open(&gate);
+	wait_for(&sem, PUTS);
+	for (int i = 0; i < PUTS; i++)
+		EXPECT_OK(puts[i].st);
+	end(&f);
+	free(body);
+}
+END_TEST
+
 START_TEST(a_put_that_waits_for_company_is_packed_when_room_comes_back_meanwhile)
 {
 	struct fixture f;
@@ -399,6 +427,7 @@ int main(void)
 	const TTest *const cases[] = {
 		a_put_at_fault_is_told_so_and_its_neighbours_are_stored_in_order,
 		puts_gather_while_all_that_may_be_under_way_is,
+		large_puts_are_not_all_packed_at_once,
 		a_put_that_waits_for_company_is_packed_when_room_comes_back_meanwhile,
 		with_a_commit_interval_nothing_is_delayed_twice,
 		a_put_on_a_full_disk_is_told_so_and_not_what_another_job_was_told,
