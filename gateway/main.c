@@ -210,15 +210,19 @@ static enum status start(struct gateway *g, struct err *e)
 static void stop(struct gateway *g)
 {
 	int64_t deadline = now_mono_ns() + (g->config ? g->config->shutdown_timeout : 0);
-	receive_grpc_stop(g->grpc, deadline);
+	size_t forward_count = g->config && g->forwards ? g->config->destination_count : 0;
+	for (size_t i = 0; i < forward_count; i++)
+		forward_begin_stop(g->forwards[i], deadline);
+	/* HTTP gives unfinished uploads a second, gRPC all the time that there is. */
 	receive_http_stop(g->http, deadline);
-	for (size_t i = 0; g->config && g->forwards && i < g->config->destination_count; i++)
+	receive_grpc_stop(g->grpc, deadline);
+	for (size_t i = 0; i < forward_count; i++)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
-	for (size_t i = 0; g->config && g->forwards && i < g->config->destination_count; i++)
+	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);

@@ -208,6 +208,8 @@ static enum status run_one_by_one(struct writer *w, struct group *g)
 enum status group_run(struct writer *w, struct group *g)
 {
 	int64_t last_id = w->store.queue.last_id;
+	/* Not every way runs the jobs: the last group's results must not be taken for theirs. */
+	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	enum status st = try_with_space(w, g);
 	if (st == ST_INTERNAL && g->count > 1)
 		return run_one_by_one(w, g);

@@ -100,6 +100,21 @@ void pack_set_slot(struct pack *p, int slot, int64_t destination_id)
 	p->known_slots |= UINT64_C(1) << slot;
 }
 
+void packed_empty(struct packed *packed)
+{
+	if (packed->out.cap > KEEP_BYTES) {
+		buf_done(&packed->out);
+		init_out(packed);
+	}
+	buf_clear(&packed->out);
+	packed->puts = NULL;
+	packed->put_count = 0;
+	packed->raw_bytes = 0;
+	packed->stored_bytes = 0;
+	packed->slots = 0;
+	packed->row_count = 0;
+}
+
 void pack_begin(struct pack *p, struct packed *out, size_t bytes)
 {
 	bool is_busy = bytes >= PACK_BUSY_BYTES;
@@ -108,17 +123,7 @@ void pack_begin(struct pack *p, struct packed *out, size_t bytes)
 	p->now_ns = now_wall_ns();
 	compressor_set_level(p->compressor,
 			     is_busy ? p->compression.busy_level : p->compression.level);
-	if (out->out.cap > KEEP_BYTES) {
-		buf_done(&out->out);
-		init_out(out);
-	}
-	buf_clear(&out->out);
-	out->puts = NULL;
-	out->put_count = 0;
-	out->raw_bytes = 0;
-	out->stored_bytes = 0;
-	out->slots = 0;
-	out->row_count = 0;
+	packed_empty(out);
 }
 
 bool pack_has_room(const struct pack *p)

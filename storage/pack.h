@@ -51,6 +51,8 @@ void pack_set_slot(struct pack *p, int slot, int64_t destination_id);
 
 struct packed *packed_new(const struct pack *p);
 void packed_free(struct packed *packed);
+/* Forget the rows, and give back more memory than most need. */
+void packed_empty(struct packed *packed);
 
 /* Forget what is open and what *out holds, and go on in *out. bytes: what waits to be packed. */
 void pack_begin(struct pack *p, struct packed *out, size_t bytes);

@@ -4,9 +4,10 @@
  * for the disk. So puts come here first: this thread takes what waits, packs it, and gives it to
  * the writer as one job, while the writer commits what it had before.
  *
- * There are PACKS_MAX struct packed. When all are on their way, puts gather in the channel: that is
- * the back-pressure, and what makes rows and commits larger under load. A lone put is packed at
- * once. With a commit_interval the thread waits that long for company first.
+ * There are PACKS_MAX struct packed. When all are on their way, or some with GIVEN_BYTES_MAX in
+ * them, puts gather in the channel: that is the back-pressure, what makes rows and commits larger
+ * under load, and what bounds the memory of packed rows, which no budget is charged for. A lone put
+ * is packed at once. With a commit_interval the thread waits that long for company first.
  *
  * STATES of a struct packed:
  *
@@ -33,6 +34,7 @@ enum {
 	PACK_PUTS_MAX = 2048,
 	PACK_BYTES_MAX =
 		2 << 20, /* raw: past it the next packed begins, so that the writer can begin too */
+	GIVEN_BYTES_MAX = 16 << 20, /* raw: only large bodies reach it */
 };
 
 struct packer {
@@ -50,6 +52,7 @@ struct packer {
 	struct chan_item **pending_end;
 	struct packed *free[PACKS_MAX];
 	size_t free_count;
+	size_t given_bytes; /* raw, of those that are given */
 };
 
 static enum status apply_packed(struct queue *q, struct write_job *job)
@@ -111,6 +114,9 @@ static void take_returned(struct packer *p)
 		struct packed *packed = (struct packed *)list;
 		list = list->next;
 		CHECK(p->free_count < PACKS_MAX);
+		p->given_bytes -= packed->raw_bytes;
+		/* Now: the next time that this one is needed may never come. */
+		packed_empty(packed);
 		p->free[p->free_count++] = packed;
 	}
 }
@@ -189,6 +195,7 @@ static void pack_some(struct packer *p)
 	int64_t since = ((const struct write_job *)packed->puts)->given_ns;
 	packed->job.apply = apply_packed;
 	packed->job.done = on_packed_done;
+	p->given_bytes += packed->raw_bytes;
 	writer_give_as_of(p->writer, &packed->job, since);
 }
 
@@ -200,20 +207,26 @@ static void wait_for_company(struct packer *p)
 		append_pending(p, chan_wait_all(&p->chan, until));
 }
 
+static bool has_room(const struct packer *p)
+{
+	return p->free_count > 0 && p->given_bytes < GIVEN_BYTES_MAX;
+}
+
 static void loop_once(struct packer *p)
 {
-	bool is_able = p->pending && p->free_count > 0;
+	bool is_able = p->pending && has_room(p);
 	append_pending(p, is_able ? chan_take_all(&p->chan) : chan_wait_all(&p->chan, INT64_MAX));
+	if (p->pending && p->commit_interval_ns > 0)
+		wait_for_company(p);
+	/* Behind all that waits: it may have taken the ring of one that came back. */
 	take_returned(p);
 	if (!p->pending)
 		return;
-	if (p->commit_interval_ns > 0)
-		wait_for_company(p);
 	/* Do not compress what would be refused. */
 	enum status state = writer_state(p->writer);
 	if (state)
 		fail_pending(p, state);
-	else if (p->free_count > 0)
+	else if (has_room(p))
 		pack_some(p);
 }
 

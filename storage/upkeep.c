@@ -160,7 +160,7 @@ void upkeep_try_recovery(struct writer *w, int64_t now)
 	w->is_recovering = false;
 	upkeep_look_at_salvages(w);
 	log_info("queue.recovered", "path=%s", LOG_QUOTE(s->path));
-	atomic_store(&w->state, (int)ST_OK);
+	set_state(w, ST_OK);
 	upkeep_measure(w, now);
 }
 

@@ -234,7 +234,8 @@ static void run_pending(struct writer *w)
 		upkeep_show_change(w, was, w->refused);
 	if (upkeep_is_grave(st) || (st && queue_is_open(&w->store.queue)))
 		upkeep_enter_recovery(w, st, err_text(&w->store.queue.err, st));
-	else if (st && st != ST_FULL && st != ST_NO_SPACE && log_every(&rate, 10, NULL))
+	else if (st && st != ST_FULL && st != ST_NO_SPACE && st != ST_STOPPING &&
+		 log_every(&rate, 10, NULL))
 		log_error("queue.commit_failed", "path=%s error=%s", LOG_QUOTE(w->store.path),
 			  LOG_QUOTE(err_text(&w->store.queue.err, st)));
 	if (!w->is_recovering && has_jobs && atomic_load(&w->is_degraded))

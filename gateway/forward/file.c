@@ -133,20 +133,6 @@ static void close_fd(struct file *f)
 	f->fd = -1;
 }
 
-/* mkdir -p of what stands before the last slash. */
-static enum status make_directory(const char *path, struct err *e)
-{
-	char dir[PATH_MAX];
-	(void)snprintf(dir, sizeof(dir), "%s", path);
-	for (char *p = strchr(dir + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(dir, 0755) && errno != EEXIST)
-			return io_failed(e, "mkdir", dir);
-		*p = '/';
-	}
-	return ST_OK;
-}
-
 /* Invariant (1): a new name is on disk only when its directory is. */
 static enum status sync_directory(const char *path, struct err *e)
 {
@@ -161,6 +147,24 @@ static enum status sync_directory(const char *path, struct err *e)
 	enum status st = fsync(fd) ? io_failed(e, "fsync", dir) : ST_OK;
 	(void)close(fd);
 	return st;
+}
+
+/* mkdir -p of what stands before the last slash. */
+static enum status make_directory(const char *path, struct err *e)
+{
+	char dir[PATH_MAX];
+	(void)snprintf(dir, sizeof(dir), "%s", path);
+	for (char *p = strchr(dir + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		bool is_new = mkdir(dir, 0755) == 0;
+		if (!is_new && errno != EEXIST)
+			return io_failed(e, "mkdir", dir);
+		enum status st = is_new ? sync_directory(dir, e) : ST_OK;
+		if (st)
+			return st;
+		*p = '/';
+	}
+	return ST_OK;
 }
 
 static enum status open_file(struct file *f, struct err *e)

@@ -209,13 +209,20 @@ enum status forward_start(struct forward *f, struct err *e)
 	return ST_OK;
 }
 
-void forward_stop(struct forward *f, int64_t deadline_ns)
+void forward_begin_stop(struct forward *f, int64_t deadline_ns)
 {
 	if (!f || !f->is_started)
 		return;
 	atomic_store(&f->stop_ns, deadline_ns);
 	atomic_store(&f->is_stopping, true);
 	chan_ring(&f->chan);
+}
+
+void forward_stop(struct forward *f, int64_t deadline_ns)
+{
+	if (!f || !f->is_started)
+		return;
+	forward_begin_stop(f, deadline_ns);
 	CHECK(pthread_join(f->thread, NULL) == 0);
 	f->is_started = false;
 	claim_reader_close(f->dispatch.reader);

@@ -22,6 +22,10 @@ MUST_USE enum status forward_new(const struct forward_options *o, struct forward
 				 struct err *e);
 /* Starts the thread: call after writer_start. */
 MUST_USE enum status forward_start(struct forward *f, struct err *e);
+/* Start no new export from here on; does not wait. For all, before the first forward_stop: what one
+ * starts while another is waited for would be broken off at the deadline, and sent twice. Accepts
+ * NULL. */
+void forward_begin_stop(struct forward *f, int64_t deadline_ns);
 /* Start no new export, wait for those under way until the deadline (now_mono_ns), settle, join.
  * What has no answer by then stays queued. The writer must still run. Accepts NULL. */
 void forward_stop(struct forward *f, int64_t deadline_ns);

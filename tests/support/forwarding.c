@@ -65,6 +65,8 @@ void forwarding_start(struct forwarding *fx)
 void forwarding_stop(struct forwarding *fx, int64_t grace_ns)
 {
 	for (size_t i = 0; i < fx->count; i++)
+		forward_begin_stop(fx->sides[i].forward, now_mono_ns() + grace_ns);
+	for (size_t i = 0; i < fx->count; i++)
 		forward_stop(fx->sides[i].forward, now_mono_ns() + grace_ns);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "gateway/base/xalloc.h"
@@ -15,7 +16,28 @@
 #include "tests/support/otlp_build.h"
 #include "tests/support/queue_client.h"
 
-enum { LINE_MAX_BYTES = 1 << 20 };
+enum { LINE_MAX_BYTES = 1 << 20, SYNCED_MAX = 16 };
+
+/* Which directories were synced. In place of libc's. */
+static char synced[SYNCED_MAX][600];
+static size_t synced_count;
+
+int fsync(int fd)
+{
+	char link[64];
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, synced[synced_count % SYNCED_MAX], sizeof(synced[0]) - 1);
+	synced[synced_count++ % SYNCED_MAX][n > 0 ? n : 0] = '\0';
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *dir)
+{
+	for (size_t i = 0; i < SYNCED_MAX; i++)
+		if (strcmp(synced[i], dir) == 0)
+			return true;
+	return false;
+}
 
 struct fixture {
 	char dir[512];
@@ -322,6 +344,27 @@ START_TEST(damaged_bytes_are_refused_for_good)
 }
 END_TEST
 
+START_TEST(each_directory_that_is_made_is_synced_into_its_parent)
+{
+	struct fixture *fx = set_up(1000000, 2);
+	char path[700];
+	char dir[600];
+	(void)snprintf(path, sizeof(path), "%s/a/b/out.jsonl", fx->dir);
+	fx->config.path = path;
+	ck_assert_int_eq(send_one(fx, 1, 1).verdict, VERDICT_DELIVERED);
+	ck_assert(was_synced(fx->dir));
+	(void)snprintf(dir, sizeof(dir), "%s/a", fx->dir);
+	ck_assert(was_synced(dir));
+	(void)snprintf(dir, sizeof(dir), "%s/a/b", fx->dir);
+	ck_assert(was_synced(dir));
+	(void)unlink(path);
+	(void)rmdir(dir);
+	(void)snprintf(dir, sizeof(dir), "%s/a", fx->dir);
+	(void)rmdir(dir);
+	tear_down(fx);
+}
+END_TEST
+
 START_TEST(a_wrong_configuration_names_its_key)
 {
 	static const char *const paths[] = { "", "dir/" };
@@ -350,6 +393,7 @@ int main(void)
 		a_file_that_was_moved_away_is_made_anew,
 		what_cannot_be_written_is_kept_for_later_and_says_why,
 		damaged_bytes_are_refused_for_good,
+		each_directory_that_is_made_is_synced_into_its_parent,
 		a_wrong_configuration_names_its_key,
 	};
 	return run_cases("file", cases, sizeof(cases) / sizeof(cases[0]));

@@ -289,6 +289,29 @@ START_TEST(stopping_keeps_what_has_no_answer)
 }
 END_TEST
 
+START_TEST(once_the_stop_has_begun_nothing_new_is_sent)
+{
+	static const char *const options[] = { "timeout: 1m", FAST };
+	struct forwarding *fx = forwarding_new(options, 2);
+	http_sink_script(fx->sides[0].sink, (struct sink_answer){ .act = SINK_HANG }, 1);
+	forwarding_start(fx);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 1, 100);
+	http_sink_wait(fx->sides[0].sink, 1);
+	forwarding_wait(fx, "SELECT count(*) FROM deliveries", 1);
+	int64_t deadline = now_mono_ns() + 500 * NS_PER_MS;
+	for (size_t i = 0; i < 2; i++)
+		forward_begin_stop(fx->sides[i].forward, deadline);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 2, 2, 100);
+	/* The first keeps us waiting. */
+	for (size_t i = 0; i < 2; i++)
+		forward_stop(fx->sides[i].forward, deadline);
+	ck_assert_int_ge(now_mono_ns(), deadline);
+	ck_assert_uint_eq(http_sink_count(fx->sides[1].sink), 1);
+	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM deliveries"), 3);
+	forwarding_free(fx);
+}
+END_TEST
+
 static void *stop_in_thread(void *arg)
 {
 	forwarding_stop(arg, 10 * NS_PER_S);
@@ -557,6 +580,7 @@ int main(void)
 		an_uplink_that_swallows_packets_is_used_within_two_seconds_of_its_return,
 		an_export_without_an_answer_times_out_and_is_sent_again,
 		stopping_keeps_what_has_no_answer,
+		once_the_stop_has_begun_nothing_new_is_sent,
 		stopping_waits_for_an_answer_that_comes_in_time_and_settles_it,
 		a_dead_destination_does_not_slow_another,
 		a_signal_that_fails_alone_does_not_hold_up_the_others,

@@ -224,6 +224,33 @@ START_TEST(words_are_cut_between_characters_and_times_span_the_parts)
 }
 END_TEST
 
+START_TEST(an_emptied_packed_gives_back_what_a_large_body_took)
+{
+	enum { LARGE = 5 << 20 };
+	struct fixture f;
+	struct put_job put;
+	uint8_t *body = calloc(1, LARGE);
+	begin(&f, 1000, ENCODING_NONE);
+	fill(&put, SIGNAL_LOGS, "", bytes_of(body, LARGE));
+	EXPECT_OK(pack_add(f.p, &put));
+	commit(&f);
+	ck_assert_uint_ge(f.packed->out.cap, LARGE);
+	packed_empty(f.packed);
+	ck_assert_uint_eq(f.packed->out.cap, 0);
+	ck_assert_uint_eq(f.packed->row_count, 0);
+	pack_begin(f.p, f.packed, 0);
+	fill(&put, SIGNAL_LOGS, "", bytes_str("small"));
+	EXPECT_OK(queue_begin(&f.q));
+	EXPECT_OK(pack_add(f.p, &put));
+	commit(&f);
+	size_t cap = f.packed->out.cap;
+	packed_empty(f.packed);
+	ck_assert_uint_eq(f.packed->out.cap, cap);
+	free(body);
+	end(&f);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
@@ -231,6 +258,7 @@ int main(void)
 		nothing_is_lost_or_reordered_at_any_size,
 		what_is_wrong_with_a_put_is_found_before_anything_is_taken,
 		words_are_cut_between_characters_and_times_span_the_parts,
+		an_emptied_packed_gives_back_what_a_large_body_took,
 	};
 	return run_cases("pack", cases, sizeof(cases) / sizeof(cases[0]));
 }
