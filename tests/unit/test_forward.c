@@ -370,6 +370,8 @@ START_TEST(a_signal_that_fails_alone_does_not_hold_up_the_others)
 	http_sink_judge(s->sink, refuse, &x);
 	forwarding_start(fx);
 	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_CRITICAL, 1, 2, 100);
+	/* Its first failure after the last success of the others would rightly leave it down. */
+	forwarding_wait_state(fx, "backing_off");
 	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3, 12, 100);
 	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 13, 14, 100);
 	forwarding_wait(fx, "SELECT count(*) FROM deliveries", 2);
