@@ -2,8 +2,7 @@
  *
  * What was named on the command line decides what is asked:
  *
- *   nothing, or --config    the configuration's admin.endpoint; where nothing listens there, its
- * queue
+ *   nothing, or --config    the configuration's admin.endpoint; its queue where nothing listens
  *   --queue alone           that file: a gateway on the default port may well be another one
  *   --endpoint alone        that gateway; there is no file that would be known to be its own
  *   --endpoint and --queue  that gateway; where nothing listens, that file

@@ -6,7 +6,7 @@
  *
  * Each API call opens its own look into the queue file. That costs under a millisecond, and it
  * finds the new file where a damaged one was set aside meanwhile.
- * tests/integration/it_admin_docs.py compares this table with docs/admin-api.md. */
+ * tests/integration/it_admin_api.py compares this table with docs/admin-api.md. */
 #include "admin/routes.h"
 
 #include <errno.h>
@@ -170,12 +170,20 @@ enum status route_find(const char *path, const struct route **ret, int64_t *ret_
 	return err_set(e, ST_NOT_FOUND, "there is nothing at %.80s", path);
 }
 
-const char *route_hint(enum status st)
+static const char *not_found_hint(const struct route *r)
+{
+	if (!r)
+		return "docs/admin-api.md lists the paths";
+	if (strchr(r->path, '{'))
+		return "a batch leaves the queue when its last delivery is done";
+	return "/api/v1/status has the destinations and the queue file";
+}
+
+const char *route_hint(const struct route *r, enum status st)
 {
 	switch (st) {
 	case ST_NOT_FOUND:
-		return "a batch leaves the queue when its last delivery is done; paths are in "
-		       "docs/admin-api.md";
+		return not_found_hint(r);
 	case ST_INVALID:
 		return "docs/admin-api.md lists the parameters of each call";
 	case ST_METHOD:

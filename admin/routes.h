@@ -33,7 +33,8 @@ extern const size_t route_count;
 /* The route for this path. ST_NOT_FOUND: none. ST_INVALID: the {id} is no number. */
 MUST_USE enum status route_find(const char *path, const struct route **ret, int64_t *ret_id,
 				struct err *e);
-/* What to try after this failure; NULL: nothing to say. Static storage. */
-const char *route_hint(enum status st);
+/* What to try after this failure of r (NULL: no route was found); NULL: nothing to say. Static
+ * storage. */
+const char *route_hint(const struct route *r, enum status st);
 
 #endif

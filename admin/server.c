@@ -215,7 +215,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 	if (!has_document) {
 		type = "application/json";
 		buf_clear(&c.out);
-		if (document_error(err_text(&e, st), route_hint(st), &c.out))
+		if (document_error(err_text(&e, st), route_hint(route, st), &c.out))
 			buf_clear(&c.out);
 	}
 	enum MHD_Result queued = reply(con, st, type, &c.out);

@@ -2,10 +2,6 @@
 # headers, which tests/lint/layers.py checks by their include lines.
 function(tidegate_layer name folder)
 	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
-	if(NOT sources)
-		file(WRITE ${CMAKE_BINARY_DIR}/generated/${name}_empty.c "typedef int nothing_yet;\n")
-		set(sources ${CMAKE_BINARY_DIR}/generated/${name}_empty.c)
-	endif()
 	add_library(${name} STATIC ${sources})
 	target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()

@@ -1,14 +1,18 @@
 #!/bin/sh
 # quickstart.sh - from a fresh Debian 12 or Ubuntu 24.04 to a running gateway.
 #
-#   sh deploy/quickstart.sh           install what is missing, build, run in the foreground
-#   sh deploy/quickstart.sh --demo    half a minute: backend away, gateway killed, both back, nothing lost
-#   sh deploy/quickstart.sh --hints   only say what to try with a running gateway
-#
 # Packages are installed through apt (with sudo where it is not root), and only where they are missing. Everything else
 # stays in this folder: build/ and data/.
 set -eu
 cd "$(dirname "$0")/.."
+
+usage() {
+	cat <<'USAGE'
+usage: sh deploy/quickstart.sh           install what is missing, build, run in the foreground
+       sh deploy/quickstart.sh --demo    half a minute: backend away, gateway killed, both back, nothing lost
+       sh deploy/quickstart.sh --hints   only say what to try with a running gateway
+USAGE
+}
 
 hints() {
 	cat <<'HINTS'
@@ -24,7 +28,8 @@ hints() {
 
   Or point any OpenTelemetry SDK at it:
 
-    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317
+    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317   # where it speaks gRPC
+    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318   # where it speaks HTTP
 
   What was delivered:   tail -f data/delivered.jsonl
   Health and metrics:   curl http://127.0.0.1:13133/healthz
@@ -51,6 +56,9 @@ build() {
 }
 
 case ${1:-} in
+-h | --help)
+	usage
+	;;
 --hints)
 	hints
 	;;
@@ -66,7 +74,7 @@ case ${1:-} in
 	exec build/release/tidegate run
 	;;
 *)
-	echo "usage: sh deploy/quickstart.sh [--demo | --hints]" >&2
+	usage >&2
 	exit 2
 	;;
 esac

@@ -3,8 +3,10 @@
  * Start order is the dependency order, and stop order its reverse where it matters for the promise:
  *
  *   start   config, writer (queue open and verified), routes, destinations, salvage, admin,
- * receivers stop    receivers (answer what is in flight: needs the writer), destinations (settle
- * what was sent: needs the writer), salvage, admin, writer (checkpoint and close)
+ *           receivers
+ *   stop    receivers (answer what is in flight: needs the writer),
+ *           destinations (settle what was sent: needs the writer),
+ *           salvage, admin, writer (checkpoint and close)
  *
  * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
  * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at

@@ -435,6 +435,22 @@ enum status config_text_write(const char *text, struct buf *out)
 	return st ? st : buf_append_byte(out, '"');
 }
 
+/* A URL may have a user and a password, which are not shown. */
+static enum status write_string(const char *text, struct buf *out)
+{
+	const char *rest = strstr(text, "://");
+	rest = rest ? rest + strlen("://") : "";
+	const char *at = memrchr(rest, '@', strcspn(rest, "/?#"));
+	if (!at)
+		return config_text_write(text, out);
+	size_t size = strlen(text) + sizeof("***");
+	char *shown = xcalloc(size, 1);
+	(void)snprintf(shown, size, "%.*s***%s", (int)(rest - text), text, at);
+	enum status st = config_text_write(shown, out);
+	free(shown);
+	return st;
+}
+
 static enum status write_list(char *const *list, struct buf *out)
 {
 	enum status st = buf_append_byte(out, '[');
@@ -472,6 +488,7 @@ enum status config_value_write(const struct config_option *o, const void *field,
 {
 	switch (o->type) {
 	case CONFIG_TYPE_STRING:
+		return write_string(*(char *const *)field, out);
 	case CONFIG_TYPE_ENDPOINT:
 		return config_text_write(*(char *const *)field, out);
 	case CONFIG_TYPE_SECRET:

@@ -175,8 +175,11 @@ static void *run(void *arg)
 	struct dispatch *d = &f->dispatch;
 	int64_t now = now_mono_ns();
 	bool is_stopping = false;
-	while (!is_over(f, is_stopping, now)) {
+	for (;;) {
+		/* First: with what came back it may be over, and then nobody rings any more. */
 		take_all_back(f);
+		if (is_over(f, is_stopping, now))
+			return NULL;
 		if (!is_stopping) {
 			dispatch_start_due(d, now);
 			publish(f, now);
@@ -187,7 +190,6 @@ static void *run(void *arg)
 		is_stopping = atomic_load(&f->is_stopping);
 		now = now_mono_ns();
 	}
-	return NULL;
 }
 
 enum status forward_start(struct forward *f, struct err *e)

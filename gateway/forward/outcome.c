@@ -5,8 +5,8 @@
  * which have no disk and must drop sooner or later:
  *
  *  - No answer at all, 408 and 425: again. The request may never have arrived whole.
- *  - 401, 403, 407: on an edge box this means an expired token or a proxy, not bad data. The data
- * waits.
+ *  - 401, 403, 407: on an edge box this means an expired token or a proxy, not bad data.
+ *    The data waits.
  *  - 500 and every other 5xx: again. OTLP calls them permanent, but a backend that has a bad day
  * answers 500 to everything, and turning a backlog into dead letters because of it is loss in slow
  * motion. The price: a batch that makes one backend answer 500 for ever holds up its own signal and

@@ -154,6 +154,13 @@ def test_mistakes_are_named(gateway, path, status, says):
     assert says in error["error"]
 
 
+@pytest.mark.parametrize("path, hint", [
+    ("/api/v2/status", "lists the paths"), ("/api/v1/batches/999999", "last delivery"),
+    ("/api/v1/batches?destination=nowhere", "/api/v1/status")])
+def test_the_hint_fits_what_was_not_found(gateway, path, hint):
+    assert hint in get(gateway, path, 404)["hint"]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_only_reading(gateway, method):
     answer = requests.request(method, f"http://127.0.0.1:{gateway.admin_port}/api/v1/batches",

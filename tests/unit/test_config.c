@@ -446,15 +446,15 @@ END_TEST
 
 START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 {
-	struct config *c =
-		parse("site: \"a\\\"b\\\\c $$x \\u00fc \\u0085 \\ufeff\\t\"\n"
-		      "admin: {token: hush}\n"
-		      "queue: {max_size: 20MB, commit_interval: 1500ms}\n"
-		      "resource: {attributes: {\"k: ]\": \"v\\n\"}}\n"
-		      "destinations:\n"
-		      "  one: {kind: otlp_http, endpoint: http://h, headers: {x: hush}}\n"
-		      "  two: {kind: file, path: p}\n"
-		      "routes: [{match: {class: info}, to: two}]\n");
+	struct config *c = parse(
+		"site: \"a\\\"b\\\\c $$x \\u00fc \\u0085 \\ufeff\\t\"\n"
+		"admin: {token: hush}\n"
+		"queue: {max_size: 20MB, commit_interval: 1500ms}\n"
+		"resource: {attributes: {\"k: ]\": \"v\\n\"}}\n"
+		"destinations:\n"
+		"  one: {kind: otlp_http, endpoint: 'http://me:hush@h/p@th', headers: {x: hush}}\n"
+		"  two: {kind: file, path: p}\n"
+		"routes: [{match: {class: info}, to: two}]\n");
 	struct buf first;
 	struct buf second;
 	buf_init(&first, 1 << 20, NULL);
@@ -463,6 +463,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 	EXPECT_OK(buf_append_byte(&first, '\0'));
 	ck_assert_ptr_null(strstr((const char *)first.p, "hush"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "  token: \"***\"\n"));
+	ck_assert_ptr_nonnull(strstr((const char *)first.p, "endpoint: \"http://***@h/p@th\"\n"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "headers: {\"x\": \"***\"}\n"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "  max_size: 20MB\n"));
 	struct config *again = parse((const char *)first.p);

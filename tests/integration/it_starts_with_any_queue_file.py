@@ -1,0 +1,86 @@
+"""The gateway starts with any queue file that is its own, and leaves alone what is not: a damaged one is set aside and
+salvaged, one of another gateway, another application or a newer version is refused with what to do."""
+import sqlite3
+
+import pytest
+
+from tests.support import otlp
+from tests.support.gateway import Gateway
+
+UNREACHABLE = {"destinations": {"central": {"kind": "otlp_http", "endpoint": "http://127.0.0.1:1"}}}
+APPLICATION_ID = 1416193095
+
+
+def refused(tmp_path, *says):
+    """A start that must fail: exit code 1, and one line with all of says."""
+    gateway = Gateway(tmp_path, expect=[r"level=fatal"]).launch()
+    assert gateway.wait_exit() == 1
+    line = next(text for text in gateway.log_lines() if "event=gateway.start.failed" in text)
+    assert all(word in line for word in says), line
+
+
+def test_a_second_gateway_on_the_same_file_is_refused(start_gateway):
+    first = start_gateway()
+    refused(first.dir, "another gateway has the queue", "queue.path")
+    assert otlp.post(first, "logs", otlp.logs(otlp.new_ids(1))).ok
+
+
+@pytest.mark.parametrize("application_id, version, says", [
+    (7, 1, "another application"), (APPLICATION_ID, 99, "newer tidegate")])
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path, application_id, version, says):
+    path = tmp_path / "queue.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(f"PRAGMA application_id={application_id}; PRAGMA user_version={version};"
+                         "CREATE TABLE t(x); INSERT INTO t VALUES (1);")
+    db.close()
+    before = path.read_bytes()
+    refused(tmp_path, says, "queue.path")
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def fill(start_gateway, count):
+    """A queue with so many batches that wait, and no gateway on it."""
+    gateway = start_gateway(UNREACHABLE, expect=[r"event=(destination|forward|queue|salvage)\."])
+    ids = otlp.new_ids(count)
+    for one in ids:
+        assert otlp.post(gateway, "logs", otlp.logs([one])).ok
+    assert gateway.sigterm() == 0
+    return gateway, ids
+
+
+def set_aside(gateway):
+    return [p for p in gateway.dir.glob("queue.db.damaged-*") if not p.name.endswith(("-wal", "-shm"))]
+
+
+def wait_salvaged(gateway):
+    gateway.wait_until(lambda: gateway.sqlite("SELECT state FROM salvages") == [("done",)], "the salvage is done")
+
+
+@pytest.mark.smoke
+def test_a_damaged_file_is_set_aside_and_what_can_be_read_moves_over(start_gateway):
+    gateway, ids = fill(start_gateway, 50)
+    with open(gateway.queue_path, "r+b") as file:
+        file.write(b"\0" * 100)  # the header: SQLite does not take it for a database any more
+    damaged = gateway.queue_path.read_bytes()
+    gateway.start()
+    late = otlp.new_ids(5)
+    assert otlp.post(gateway, "logs", otlp.logs(late)).ok
+    wait_salvaged(gateway)
+    assert set(otlp.queued_ids(gateway)) == {*ids, *late}
+    assert [p.read_bytes() for p in set_aside(gateway)] == [damaged]
+    gateway.wait_until(lambda: gateway.admin_get("/healthz").json()["status"] == "ok", "not degraded any more")
+    gateway.assert_balanced()
+
+
+def test_what_cannot_be_read_stands_in_the_ledger_or_is_never_missed(start_gateway):
+    """Nothing is left of the file but its name: the gateway starts, says so, and takes new data."""
+    gateway, _ = fill(start_gateway, 3)
+    gateway.queue_path.write_bytes(b"this was a queue " * 4096)
+    gateway.start()
+    ids = otlp.new_ids(5)
+    assert otlp.post(gateway, "logs", otlp.logs(ids)).ok
+    wait_salvaged(gateway)
+    assert otlp.queued_ids(gateway) == ids
+    assert len(set_aside(gateway)) == 1
+    gateway.assert_balanced()
