@@ -1,7 +1,8 @@
 /* server.c - the admin listener on libmicrohttpd.
  *
  * A thread per connection, and few connections: a health probe must never wait behind a page of the
- * API that is reading the queue, and whoever reads slowly holds only a thread of their own.
+ * API that is reading the queue, and whoever reads slowly holds only a thread of their own. One
+ * address cannot take all connections: a probe that finds none gets the gateway restarted.
  * Requests share nothing that is written but the sampler, which lets one in at a time.
  *
  * Every request is checked in the same order: method, path, access, parameters; then its route
@@ -24,6 +25,7 @@
 
 enum {
 	CONNECTIONS_MAX = 64,
+	CONNECTIONS_PER_ADDRESS = 56,
 	IDLE_TIMEOUT_S = 15,
 	REQUEST_MEMORY = 32 << 10,
 	THREAD_STACK = 1 << 20,
@@ -240,14 +242,16 @@ static enum status start_daemon(struct admin *a, const char *endpoint, struct er
 	enum status st = net_listen(endpoint, &fd, &a->port, e);
 	if (st)
 		return err_wrap(e, st, "admin.endpoint");
-	a->daemon = MHD_start_daemon(
-		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
-			MHD_USE_ERROR_LOG | MHD_USE_ITC,
-		0, NULL, NULL, handle, a, MHD_OPTION_EXTERNAL_LOGGER, say, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY,
-		MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_END);
+	a->daemon =
+		MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+					 MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC,
+				 0, NULL, NULL, handle, a, MHD_OPTION_EXTERNAL_LOGGER, say, NULL,
+				 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+				 (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+				 (unsigned)CONNECTIONS_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
+				 (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				 (size_t)REQUEST_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+				 (size_t)THREAD_STACK, MHD_OPTION_END);
 	if (a->daemon)
 		return ST_OK;
 	(void)close(fd);

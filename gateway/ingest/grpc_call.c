@@ -21,7 +21,13 @@
 #include "gateway/ingest/grpc_health.h"
 #include "gateway/ingest/grpc_status.h"
 
-enum { FIRST_RESERVE = 64 * 1024, HEADER_LIST_MAX = 16 * 1024, HEADER_OVERHEAD = 32 };
+enum {
+	FIRST_RESERVE = 64 * 1024,
+	STEP_MIN = 16 * 1024,
+	STEPS_MAX = 64,
+	HEADER_LIST_MAX = 16 * 1024,
+	HEADER_OVERHEAD = 32
+};
 
 struct grpc_method {
 	const char *path;
@@ -310,22 +316,37 @@ static void store(struct grpc_call *call, struct bytes piece)
 	}
 }
 
+static void step(struct grpc_call *call)
+{
+	call->moved_ns = call->server->now_ns;
+	call->unpaid_bytes = 0;
+}
+
+static void pay(struct grpc_call *call, size_t n)
+{
+	size_t part = call->reader.length / STEPS_MAX;
+	call->unpaid_bytes += n;
+	if (call->unpaid_bytes >= (part > STEP_MIN ? part : STEP_MIN))
+		step(call);
+}
+
 void grpc_call_data(struct grpc_call *call, struct bytes data)
 {
-	if (data.n)
-		call->moved_ns = call->server->now_ns;
 	while (call->state == GRPC_CALL_BODY) {
 		struct bytes piece;
 		switch (grpc_frame_next(&call->reader, &data, &piece)) {
 		case GRPC_FRAME_MORE:
 			return;
 		case GRPC_FRAME_PREFIX:
+			step(call);
 			begin_message(call);
 			break;
 		case GRPC_FRAME_BYTES:
+			pay(call, piece.n);
 			store(call, piece);
 			break;
 		case GRPC_FRAME_END:
+			step(call);
 			break;
 		case GRPC_FRAME_BAD:
 			fail_framing(call, "the compressed flag of the message is neither 0 nor 1");
@@ -417,7 +438,7 @@ bool grpc_call_expire(struct grpc_call *call)
 			fail(call, ST_TIMEOUT, "the deadline passed while the request came in", 0);
 		else if (is_stuck)
 			fail(call,
-			     err_set(&e, ST_TIMEOUT, "no byte of the request came for %.1f s",
+			     err_set(&e, ST_TIMEOUT, "too little of the request came within %.1f s",
 				     (double)timeout / (double)NS_PER_S),
 			     e.text, 0);
 		return false;

@@ -49,6 +49,7 @@ struct grpc_call {
 	int64_t deadline_ns; /* grpc-timeout; INT64_MAX: none */
 	int64_t moved_ns;    /* when the call last got a step further */
 	/* Private. */
+	size_t unpaid_bytes;              /* of the message, since moved_ns: too few for a step */
 	const struct grpc_method *method; /* NULL: unknown */
 	bool is_post;
 	bool is_grpc;

@@ -10,7 +10,9 @@
  *  - It goes back to the connection's window only while less than GRPC_HELD_MAX of complete
  *    messages wait for the writer; the rest is owed until answers bring that down. Answers never
  *    depend on further input, so this cannot lock up.
- *  - While a peer does not read its answers (OUT_PAUSE), nothing is read from it.
+ *  - While a peer does not read its answers (OUT_PAUSE), nothing is read from it; nor while `out`
+ *    is full, even if most of it went: what a request makes nghttp2 say then stays in its queue,
+ *    which has no limit for resets of streams.
  *
  * Floods: nghttp2 bounds streams, settings, acknowledgements, continuations and the rate of resets.
  * What remains are frames that cost little each and carry nothing: control_cost counts them and a
@@ -379,7 +381,8 @@ bool grpc_connection_flush(struct grpc_connection *c)
 uint32_t grpc_connection_wants(const struct grpc_connection *c)
 {
 	size_t waiting = c->out.n - c->out_sent;
-	return (waiting <= OUT_PAUSE ? (uint32_t)EPOLLIN : 0) | (waiting ? (uint32_t)EPOLLOUT : 0);
+	bool may_read = waiting <= OUT_PAUSE && c->out.n < OUT_BATCH;
+	return (may_read ? (uint32_t)EPOLLIN : 0) | (waiting ? (uint32_t)EPOLLOUT : 0);
 }
 
 /* --- time --- */

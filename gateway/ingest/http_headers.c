@@ -70,9 +70,12 @@ static struct bytes between(const char *start, const char *end)
 
 bool http_is_token(const char *value, const char *token)
 {
-	const char *start = skip_space(value);
-	const char *end = skip_token(start);
-	return equals(between(start, end), token) && *skip_space(end) == '\0';
+	return equals(bytes_str(value), token);
+}
+
+bool http_is_name(const char *name)
+{
+	return *name && *skip_token(name) == '\0';
 }
 
 static struct bytes unquote(struct bytes value)

@@ -28,7 +28,9 @@ MUST_USE enum status http_parse_encoding(const char *value, enum encoding *ret, 
  */
 MUST_USE enum status http_parse_length(const char *value, uint64_t *ret);
 
-/* The whole value is this token, in any case. */
+/* The whole value is this token, in any case, with no blank around it. */
 bool http_is_token(const char *value, const char *token);
+/* Can this be a field's name (RFC 9110, 5.1)? */
+bool http_is_name(const char *name);
 
 #endif

@@ -39,6 +39,7 @@ struct headers {
 	const char *origin;
 	const char *expect;
 	bool is_repeated; /* one of those that must stand once stands twice */
+	bool is_misnamed; /* a name that is none: "Content-Length " */
 };
 
 static const struct {
@@ -59,6 +60,7 @@ static enum MHD_Result collect(void *cls, enum MHD_ValueKind kind, const char *k
 {
 	(void)kind;
 	struct headers *h = cls;
+	h->is_misnamed = h->is_misnamed || !http_is_name(key);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		if (strcasecmp(key, wanted[i].name) != 0)
 			continue;
@@ -87,15 +89,20 @@ static int signal_of(const char *url)
 	return s;
 }
 
-/* How the body's end is found. Two lengths, or a coding that we do not undo, are how requests are
- * smuggled past proxies: refused, and the connection closed (RFC 9112, 6.3). */
+/* How the body's end is found. Two lengths, a coding that we do not undo, or a name that a proxy
+ * may read as another are how requests are smuggled: refused, and the connection closed (RFC 9112,
+ * 5.1 and 6.3). libmicrohttpd takes "chunked" for a coding only without a blank behind it, and a
+ * name with one for another header. */
 static enum status check_framing(struct http_request *r, const struct headers *h,
 				 uint64_t *ret_length)
 {
 	struct err *e = &r->call.err;
 	uint64_t length = 0;
 	enum status st = ST_OK;
-	if (h->is_repeated)
+	if (h->is_misnamed)
+		st = err_set(e, ST_INVALID,
+			     "a header's name has a character that no name may have");
+	else if (h->is_repeated)
 		st = err_set(e, ST_INVALID, "a header that must stand once is repeated");
 	else if (h->transfer && h->length)
 		st = err_set(e, ST_INVALID,

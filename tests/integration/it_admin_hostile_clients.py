@@ -1,4 +1,5 @@
 """Whatever one client does to the admin listener, the next one's health probe is answered."""
+import contextlib
 import socket
 
 import pytest
@@ -62,6 +63,18 @@ def test_silent_and_half_said_requests_do_not_block(gateway):
         client.sendall(b"GET /api/v1/sta" if i % 2 else b"")
     assert_healthy(gateway)
     assert gateway.admin_get("/metrics", timeout=5).status_code == 200
+    for client in clients:
+        client.close()
+    assert_healthy(gateway)
+
+
+def test_one_address_cannot_take_every_connection(gateway):
+    clients = [socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=10,
+                                        source_address=("127.0.0.2", 0)) for _ in range(80)]
+    for client in clients:
+        with contextlib.suppress(ConnectionError):  # those beyond the limit are closed
+            client.sendall(b"GET /healthz HTTP/1.1\r\n")
+    assert_healthy(gateway)
     for client in clients:
         client.close()
     assert_healthy(gateway)

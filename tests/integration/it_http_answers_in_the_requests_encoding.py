@@ -114,6 +114,10 @@ def test_a_path_that_is_no_utf8_gives_a_readable_message(gateway):
 @pytest.mark.parametrize("headers, framing", [
     (["Transfer-Encoding: gzip, chunked"], "Transfer-Encoding"),
     (["Transfer-Encoding: identity"], "Transfer-Encoding"),
+    (["Transfer-Encoding: chunked "], "Transfer-Encoding"),
+    (["Transfer-Encoding : chunked"], "name"),
+    (["Content-Length\t: 5"], "name"),
+    (["X Y: 1", "Content-Length: 5"], "name"),
     (["Transfer-Encoding: chunked", "Content-Length: 5"], "exclude"),
     (["Content-Length: 5", "Content-Length: 5"], "repeated"),
     (["Content-Length: 5", "Content-Encoding: gzip", "Content-Encoding: gzip"], "repeated"),

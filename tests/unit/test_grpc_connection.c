@@ -12,6 +12,15 @@ static uint8_t *large_message(size_t n)
 	return p;
 }
 
+/* A DATA frame, as if the client had sent it. */
+static void feed_data(int32_t id, const uint8_t *p, size_t n)
+{
+	const uint8_t head[9] = { (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n, 0, 0, 0, 0,
+				  (uint8_t)(id >> 8), (uint8_t)id };
+	grpc_connection_feed(t.c, bytes_of(head, sizeof(head)));
+	grpc_connection_feed(t.c, bytes_of(p, n));
+}
+
 START_TEST(a_spent_budget_is_unavailable_and_not_fatal)
 {
 	uint8_t *p = large_message(MAX_MESSAGE);
@@ -56,6 +65,43 @@ START_TEST(a_request_that_stops_coming_is_ended)
 	expect_status(id, "200", "4");
 	ck_assert_uint_eq(budget_used(&t.ingest.budget), 0);
 	ck_assert(!t.is_over);
+}
+END_TEST
+
+START_TEST(a_request_that_trickles_is_ended)
+{
+	/* A claim of 1 MiB, whose bytes come by the hundred: always some within the timeout. */
+	static const uint8_t prefix[] = { 0, 0, 0x10, 0, 0 };
+	static const uint8_t few[100];
+	int32_t id = request(EXPORT, (struct h2_upload){ .p = prefix, .n = 5, .is_open = true },
+			     NULL, NULL);
+	pump();
+	ck_assert_uint_gt(budget_used(&t.ingest.budget), 0);
+	for (int i = 0; i < 4; i++) {
+		feed_data(id, few, sizeof(few));
+		tick(2 * NS_PER_S);
+	}
+	expect_status(id, "200", "4");
+	ck_assert_uint_eq(budget_used(&t.ingest.budget), 0);
+	ck_assert(!t.is_over);
+}
+END_TEST
+
+START_TEST(a_request_that_comes_slowly_is_taken)
+{
+	enum { PIECE = 16 * 1024, PIECES = 64 };
+	static const uint8_t prefix[] = { 0, 0, 0x10, 0, 0 };
+	static const uint8_t piece[PIECE];
+	int32_t id = request(EXPORT, (struct h2_upload){ .p = prefix, .n = 5, .is_open = true },
+			     NULL, NULL);
+	pump();
+	for (int i = 0; i < PIECES; i++) {
+		tick(4 * NS_PER_S);
+		feed_data(id, piece, PIECE);
+	}
+	pump();
+	ck_assert(!seen(id)->is_closed);
+	ck_assert_uint_ge(budget_used(&t.ingest.budget), (size_t)PIECE * PIECES);
 }
 END_TEST
 
@@ -160,6 +206,45 @@ START_TEST(a_client_that_does_not_read_is_not_read_from)
 	ck_assert(!t.is_over);
 	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLOUT);
 	pump();
+	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLIN);
+}
+END_TEST
+
+START_TEST(a_client_that_reads_a_little_is_not_read_from)
+{
+	/* It never acknowledges our SETTINGS, so that streams beyond the limit are reset one by one
+	 * and the connection stays. It reads just so much that little is left of what is full. */
+	static const uint8_t settings[9] = { 0, 0, 0, 4 };
+	static const uint8_t open[] = { 0x83, 0x84, 0x86 };
+	enum { FULL = 256 * 1024, LEFT = 32 * 1024, HEAD = 9 };
+	int smallest = 1;
+	uint32_t id = 1;
+	ck_assert_int_eq(
+		setsockopt(t.c->transport.fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)),
+		0);
+	grpc_connection_feed(t.c, bytes_str(NGHTTP2_CLIENT_MAGIC));
+	grpc_connection_feed(t.c, bytes_of(settings, sizeof(settings)));
+	for (; t.c->out.n < FULL; id += 2) {
+		uint8_t frame[HEAD + sizeof(open)] = {
+			0,          0, sizeof(open),        1,
+			4,          0, (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+			(uint8_t)id
+		};
+		memcpy(frame + HEAD, open, sizeof(open));
+		grpc_connection_feed(t.c, bytes_of(frame, sizeof(frame)));
+		ck_assert(grpc_connection_flush(t.c));
+	}
+	static uint8_t dump[1024];
+	while (t.c->out.n - t.c->out_sent > LEFT) {
+		ck_assert_int_gt(recv(t.client.fd, dump, sizeof(dump), 0), 0);
+		ck_assert(grpc_connection_flush(t.c));
+	}
+	ck_assert_uint_gt(t.c->out.n - t.c->out_sent, 0);
+	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLOUT);
+	while (t.c->out.n) {
+		ck_assert_int_gt(recv(t.client.fd, dump, sizeof(dump), 0), 0);
+		ck_assert(grpc_connection_flush(t.c));
+	}
 	ck_assert_uint_eq(grpc_connection_wants(t.c), EPOLLIN);
 }
 END_TEST
@@ -300,11 +385,14 @@ int main(void)
 		a_spent_budget_is_unavailable_and_not_fatal,
 		a_reset_stream_leaves_its_call_to_the_writer,
 		a_request_that_stops_coming_is_ended,
+		a_request_that_trickles_is_ended,
+		a_request_that_comes_slowly_is_taken,
 		an_answer_that_is_not_taken_is_given_up,
 		an_answer_fits_a_window_of_one_byte,
 		complete_messages_close_the_window_until_they_are_answered,
 		a_message_larger_than_every_window_comes_in,
 		a_client_that_does_not_read_is_not_read_from,
+		a_client_that_reads_a_little_is_not_read_from,
 		a_client_that_never_reads_is_closed,
 		a_ping_flood_is_told_to_calm_down,
 		pings_between_requests_are_welcome,

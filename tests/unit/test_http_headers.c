@@ -142,7 +142,9 @@ END_TEST
 START_TEST(a_token_is_the_whole_value)
 {
 	ck_assert(http_is_token("chunked", "chunked"));
-	ck_assert(http_is_token(" Chunked ", "chunked"));
+	ck_assert(http_is_token("Chunked", "chunked"));
+	ck_assert(!http_is_token("chunked ", "chunked"));
+	ck_assert(!http_is_token("\tchunked", "chunked"));
 	ck_assert(!http_is_token("gzip, chunked", "chunked"));
 	ck_assert(!http_is_token("chunked, chunked", "chunked"));
 	ck_assert(!http_is_token("chunke", "chunked"));
