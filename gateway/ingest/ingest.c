@@ -200,12 +200,13 @@ static void fill_put(struct ingest_call *call, const struct sorted *sorted)
 	}
 }
 
-/* The scan ran out of room that others hold: the message itself is fine, and its client must not
- * drop it. (A message that needs more than all there is stays too large.) */
-static bool is_crowded_out(const struct ingest_call *call)
+/* The call ran out of room. Where others hold it, the message itself is fine, and its client must
+ * not drop it. Where it holds all there is, coming again would not help. */
+static enum status out_of_room(struct ingest_call *call)
 {
-	size_t own = call->body.cap + call->decoded.cap + call->arena.total;
-	return call->arena.is_starved && budget_used(&call->in->in_flight) > own;
+	size_t own = call->body.cap + call->decoded.cap + call->sorted.cap + call->arena.total;
+	call->err.text[0] = '\0';
+	return budget_used(&call->in->in_flight) > own ? ST_BUSY : ST_TOO_LARGE;
 }
 
 enum status ingest_prepare(struct ingest_call *call)
@@ -222,10 +223,8 @@ enum status ingest_prepare(struct ingest_call *call)
 	struct bytes body = buf_view(call->decoded.p ? &call->decoded : &call->body);
 	arena_init(&call->arena, ARENA_MIN + body.n, &in->in_flight);
 	st = scan_request(call->signal, body, in->resource, &call->arena, &call->scan, &call->err);
-	if (st == ST_TOO_LARGE && is_crowded_out(call)) {
-		call->err.text[0] = '\0';
-		st = ST_BUSY;
-	}
+	if (st == ST_TOO_LARGE && call->arena.is_starved)
+		st = out_of_room(call);
 	if (st)
 		return fail(call, st);
 
@@ -234,6 +233,8 @@ enum status ingest_prepare(struct ingest_call *call)
 	buf_init(&call->sorted, call->max_message_bytes + ARENA_MIN, &in->in_flight);
 	struct sorted sorted = { 0 };
 	st = sort_request(&call->scan, in->resource, &call->sorted, &sorted);
+	if (st == ST_BUSY)
+		st = out_of_room(call);
 	if (st)
 		return fail(call, st);
 	fill_put(call, &sorted);

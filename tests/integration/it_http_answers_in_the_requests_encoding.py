@@ -194,3 +194,17 @@ def test_requests_are_counted_by_their_status(gateway):
             client.answer()
     after = value("traces", "OK"), value("traces", "METHOD"), value("none", "NOT_FOUND")
     assert after == tuple(n + 1 for n in before)
+
+
+def test_a_lone_request_that_can_never_fit_is_told_so_for_good(start_gateway):
+    """Attributes go into each of very many resources: more than all there is. Coming again would not help."""
+    gateway = start_gateway({"receivers": {"max_in_flight": "4MiB"},
+                             "resource": {"attributes": {"site.description": "x" * 100}}})
+    resource_logs = b"\x0a\x04\x12\x02\x12\x00"  # one scope, one empty record
+    with RawClient(gateway) as client:
+        client.request(body=resource_logs * 60_000)
+        answer = client.answer()
+        assert answer.status == 413
+        assert b"smaller batches" in answer.body
+        client.request(body=resource_logs * 1000)
+        assert client.answer().status == 200
