@@ -436,7 +436,7 @@ enum status config_text_write(const char *text, struct buf *out)
 }
 
 /* A URL may have a user and a password, which are not shown. */
-static enum status write_string(const char *text, struct buf *out)
+static enum status write_url(const char *text, struct buf *out)
 {
 	const char *rest = strstr(text, "://");
 	rest = rest ? rest + strlen("://") : "";
@@ -488,7 +488,9 @@ enum status config_value_write(const struct config_option *o, const void *field,
 {
 	switch (o->type) {
 	case CONFIG_TYPE_STRING:
-		return write_string(*(char *const *)field, out);
+		/* Of the texts, endpoints are URLs; the others must come out as they went in. */
+		return strstr(o->key, "endpoint") ? write_url(*(char *const *)field, out) :
+						    config_text_write(*(char *const *)field, out);
 	case CONFIG_TYPE_ENDPOINT:
 		return config_text_write(*(char *const *)field, out);
 	case CONFIG_TYPE_SECRET:
