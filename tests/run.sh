@@ -12,6 +12,10 @@ cd "$(dirname "$0")/.."
 
 preset=release
 case ${1:-} in
+-h | --help)
+	sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+	exit 0
+	;;
 '' | -*) ;;
 *)
 	preset=$1
