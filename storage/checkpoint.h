@@ -9,7 +9,7 @@
 
 #include "gateway/base/status.h"
 
-enum { CHECKPOINT_BYTES = 4 << 20 };
+enum { CHECKPOINT_BYTES = 8 << 20 };
 
 struct checkpoint {
 	sqlite3 *db;
