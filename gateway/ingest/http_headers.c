@@ -60,7 +60,7 @@ static const char *skip_quoted(const char *p)
 
 static bool equals(struct bytes a, const char *word)
 {
-	return a.n == strlen(word) && strncasecmp((const char *)a.p, word, a.n) == 0;
+	return a.p && a.n == strlen(word) && strncasecmp((const char *)a.p, word, a.n) == 0;
 }
 
 static struct bytes between(const char *start, const char *end)
