@@ -21,7 +21,7 @@ struct writer_options {
 	uint64_t min_free_disk_bytes; /* the same for the file system's free space */
 	int64_t commit_interval_ns; /* wait this long for company before a commit; 0: natural group
 				       commit */
-	/* Measured choices, see docs/performance.md; 0 means the default. Only benches set them. */
+	/* Measured choices, see docs/performance.md; 0 means the default. Only tests set them. */
 	int page_size;
 	size_t merge_bytes;      /* merge small requests into rows of up to this many raw bytes */
 	size_t checkpoint_bytes; /* checkpoint when the WAL is this long */
