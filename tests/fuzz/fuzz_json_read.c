@@ -1,6 +1,7 @@
 /* fuzz_json_read - any text as a request in JSON. What is taken must be JSON to jansson too (but
- * for numbers that jansson has no room for), must be protobuf that the scan accepts, and must come
- * back the same from JSON written of it. The first byte chooses the signal. */
+ * for numbers that it has no room for, and NUL in the name of a member), must be protobuf that the
+ * scan accepts, and must come back the same from JSON written of it. The first byte chooses the
+ * signal. */
 #include <jansson.h>
 
 #include "gateway/telemetry/json.h"
@@ -8,11 +9,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Valid by RFC 8259, 4 and 6, and yet refused there. */
+static bool is_too_much_for_jansson(enum json_error_code code)
+{
+	return code == json_error_numeric_overflow || code == json_error_null_byte_in_key;
+}
+
 static void check_jansson(struct bytes text)
 {
 	json_error_t error;
 	json_t *root = json_loadb((const char *)text.p, text.n, JSON_ALLOW_NUL, &error);
-	CHECK(root || json_error_code(&error) == json_error_numeric_overflow);
+	CHECK(root || is_too_much_for_jansson(json_error_code(&error)));
 	json_decref(root);
 }
 
