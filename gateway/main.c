@@ -98,7 +98,10 @@ static uint64_t slots_of(const struct config *c, const int *slots, char *const *
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
-	static const char *const kinds[] = { "otlp_http", "file" };
+	static const char *const kinds[] = {
+		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
+		[CONFIG_KIND_FILE] = "file",
+	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
 	int64_t id;

@@ -267,12 +267,20 @@ bool config_option_is_for(const struct config_option *o, int kind)
 {
 	char words[CHOICES_MAX][WORD_SIZE];
 	size_t count = split_choices(kind_option(), words);
-	for (size_t k = 0; k < count; k++) {
-		size_t n = strlen(words[k]);
-		if (strncmp(o->doc, words[k], n) == 0 && o->doc[n] == ':')
-			return (int)k == kind;
+	const char *p = o->doc;
+	bool is_listed = false;
+	for (;;) {
+		size_t n = strcspn(p, ",:");
+		size_t k = 0;
+		while (k < count && !(strlen(words[k]) == n && strncmp(p, words[k], n) == 0))
+			k++;
+		if (k == count)
+			return true; /* a sentence, not a list of kinds */
+		is_listed = is_listed || (int)k == kind;
+		if (p[n] != ',')
+			return is_listed;
+		p += n + strspn(p + n, ", ");
 	}
-	return true;
 }
 
 static enum status parse_choice(const struct config_option *o, const char *text,

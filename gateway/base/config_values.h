@@ -44,7 +44,8 @@ static inline void *config_field(const struct config_option *o, void *base)
 	return (char *)base + o->offset;
 }
 
-/* The option is for destinations of this kind: its doc begins with "KIND: ", or with no kind. */
+/* The option is for destinations of this kind: its doc begins with "KIND: " or "KIND, KIND: ", or
+ * with no kind. */
 bool config_option_is_for(const struct config_option *o, int kind);
 /* "otlp_http" for CONFIG_KIND_OTLP_HTTP. Copies to dst. */
 void config_choice_word(const struct config_option *o, int choice, char *dst, size_t size);

@@ -26,6 +26,8 @@
  * limit is above max_export_size) goes alone, with a budget widened for it. */
 #include "gateway/forward/dispatch.h"
 
+#include <stdio.h>
+
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
@@ -180,12 +182,16 @@ static void drop_member(struct dispatch *d, struct export *x, size_t index, enum
 
 static enum status load(struct dispatch *d, struct export *x)
 {
-	enum encoding encoding = d->exporter->ops->encoding(d->exporter);
+	const struct exporter_ops *ops = d->exporter->ops;
+	const struct export_form form = { .encoding = ops->encoding ? ops->encoding(d->exporter) :
+								      ENCODING_NONE,
+					  .convert = ops->convert,
+					  .exporter = d->exporter };
 	enum status st = ST_OK;
 	while (x->count > 0) {
 		struct err e = { 0 };
 		size_t index = 0;
-		st = export_load(x, &d->encoder, d->reader, encoding, &d->budget, &index, &e);
+		st = export_load(x, &d->encoder, d->reader, &form, &d->budget, &index, &e);
 		if (st == ST_CORRUPT || st == ST_NOT_FOUND) {
 			drop_member(d, x, index, st, &e);
 			st = ST_OK;
@@ -211,6 +217,41 @@ static struct export *make_export(struct dispatch *d, const struct lane *l)
 	return export_new(claims, n);
 }
 
+static void finish_lane(struct lane *l)
+{
+	export_free(l->export);
+	l->export = NULL;
+	l->failures = 0;
+	l->due_ns = 0;
+}
+
+static void log_rejected(struct dispatch *d, const struct export *x)
+{
+	if (x->reply.error[0] && log_every(&d->rates[RATE_REJECTED], LOG_EVERY_S, NULL))
+		log_warn("forward.partial_success", "destination=%s rejected=%lld reason=%s",
+			 d->config->name, (long long)x->reply.rejected, LOG_QUOTE(x->reply.error));
+}
+
+/* What the conversion could not say was not taken either. */
+static void count_left_out(struct export *x)
+{
+	x->reply.rejected += x->left_out;
+	if (x->left_out && !x->reply.error[0])
+		(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s", x->left_out_reason);
+}
+
+/* The kind has no words for any of its records. */
+static void settle_nothing_to_send(struct dispatch *d, struct lane *l)
+{
+	struct export *x = l->export;
+	export_unload(x);
+	x->reply = (struct export_reply){ .verdict = VERDICT_DELIVERED };
+	count_left_out(x);
+	settle_delivered(&d->settler, x);
+	log_rejected(d, x);
+	finish_lane(l);
+}
+
 static void set_in_flight(struct dispatch *d, size_t n)
 {
 	d->in_flight = n;
@@ -230,6 +271,10 @@ static bool start(struct dispatch *d, struct lane *l)
 	if (x->count == 0) {
 		export_free(x);
 		l->export = NULL;
+		return true;
+	}
+	if (x->body.n == 0 && d->exporter->ops->convert) {
+		settle_nothing_to_send(d, l);
 		return true;
 	}
 	x->attempts++;
@@ -313,24 +358,15 @@ static void take_apart(struct dispatch *d, struct lane *l)
 	l->export = NULL;
 }
 
-static void finish_lane(struct lane *l)
-{
-	export_free(l->export);
-	l->export = NULL;
-	l->failures = 0;
-	l->due_ns = 0;
-}
-
 static void on_delivered(struct dispatch *d, struct lane *l, size_t body_bytes)
 {
-	const struct export *x = l->export;
+	struct export *x = l->export;
 	note_answered(d);
+	count_left_out(x);
 	settle_delivered(&d->settler, x);
 	series_add(d->sent_bytes, (double)body_bytes);
 	d->last_success_ns = now_wall_ns();
-	if (x->reply.error[0] && log_every(&d->rates[RATE_REJECTED], LOG_EVERY_S, NULL))
-		log_warn("forward.partial_success", "destination=%s rejected=%lld reason=%s",
-			 d->config->name, (long long)x->reply.rejected, LOG_QUOTE(x->reply.error));
+	log_rejected(d, x);
 	finish_lane(l);
 }
 

@@ -10,6 +10,9 @@
  * after the first. At most one stored payload, the decompressed whole and the compressed whole
  * exist at a time.
  *
+ * Kinds that speak something else convert the decompressed whole, and compress it as their protocol
+ * has it.
+ *
  * Bodies are built anew for each attempt: what waits for a retry is a list of ids. */
 #include "gateway/forward/export.h"
 
@@ -130,29 +133,35 @@ static enum status append_all_decompressed(struct export *x, struct claim_reader
 }
 
 enum status export_load(struct export *x, struct encoder *enc, struct claim_reader *r,
-			enum encoding encoding, struct budget *budget, size_t *ret_index,
+			const struct export_form *form, struct budget *budget, size_t *ret_index,
 			struct err *e)
 {
 	struct buf raw;
 	struct buf wire;
 	enum status st;
+	enum encoding encoding = form->convert ? ENCODING_NONE : form->encoding;
 	buf_init(&raw, x->raw_bytes, budget);
 	buf_init(&wire, SIZE_MAX, budget);
 	buf_init(&x->body, SIZE_MAX, budget);
 	x->encoding = encoding;
+	x->left_out = 0;
+	x->left_out_reason[0] = '\0';
 
-	if (is_stored_as(x, encoding)) {
+	if (!form->convert && is_stored_as(x, encoding)) {
 		st = append_stored(x, r, &x->body, ret_index, e);
 		goto out;
 	}
 	st = append_all_decompressed(x, r, &raw, ret_index, e);
 	if (st)
 		goto out;
-	if (encoding == ENCODING_NONE) {
+	if (!form->convert && encoding == ENCODING_NONE) {
 		buf_move(&x->body, &raw);
 		goto out;
 	}
-	st = compress_append(compressor_for(enc, encoding), buf_view(&raw), &wire);
+	if (form->convert)
+		st = form->convert(form->exporter, x, buf_view(&raw), &wire, e);
+	else
+		st = compress_append(compressor_for(enc, encoding), buf_view(&raw), &wire);
 	/* An exact copy: what is in flight for long should not hold the room of a worst case. */
 	buf_done(&raw);
 	buf_init(&x->body, wire.n, budget);

@@ -19,7 +19,7 @@ struct export_reply {
 };
 
 /* Membership is fixed at birth and kept across attempts; the body lives for one attempt. */
-enum { EXPORT_MEMBERS_MAX = 256 };
+enum { EXPORT_MEMBERS_MAX = 256, SETTLE_REASON_MAX = 256 };
 struct export
 {
 	enum signal signal;
@@ -29,6 +29,8 @@ struct export
 	size_t raw_bytes;       /* of all members, decompressed */
 	struct buf body;        /* as on the wire */
 	enum encoding encoding; /* of body */
+	uint32_t left_out;      /* records that this body leaves out: the kind cannot say them */
+	char left_out_reason[SETTLE_REASON_MAX]; /* of the first of them */
 	int attempts;
 	int64_t started_ns;        /* mono, of the last attempt */
 	struct export_reply reply; /* to it; written by the exporter */
@@ -46,12 +48,28 @@ struct encoder {
 };
 void encoder_done(struct encoder *enc);
 
-/* Read the members' payloads and build the body in this encoding; memory comes out of the budget.
+/* For kinds that do not take OTLP: append to out what goes on the wire (compressed as the protocol
+ * has it), made of the members' OTLP, one Export*ServiceRequest that the scan accepted once.
+ * Records that the protocol cannot say are counted in x->left_out, with the reason in
+ * x->left_out_reason. Nothing
+ * appended: there is nothing to send. Runs again at each attempt; state that it carries over (sums
+ * of deltas) is kept with the export until its reply is known. ST_TOO_LARGE, ST_BUSY: from out. */
+typedef enum status (*export_convert_fn)(void *exporter, struct export *x, struct bytes otlp,
+					 struct buf *out, struct err *e);
+
+/* How bodies are made for one destination. */
+struct export_form {
+	enum encoding encoding;    /* where convert is NULL */
+	export_convert_fn convert; /* NULL: OTLP as it is */
+	void *exporter;            /* for convert */
+};
+
+/* Read the members' payloads and build the body in this form; memory comes out of the budget.
  * ST_CORRUPT, ST_NOT_FOUND: member *ret_index is damaged or gone. ST_BUSY: no room in the budget
  * now. Others: the queue cannot be read now. The body is empty after any failure. */
 MUST_USE enum status export_load(struct export *x, struct encoder *enc, struct claim_reader *r,
-				 enum encoding encoding, struct budget *budget, size_t *ret_index,
-				 struct err *e);
+				 const struct export_form *form, struct budget *budget,
+				 size_t *ret_index, struct err *e);
 /* Free the body, and give back to the budget. */
 void export_unload(struct export *x);
 

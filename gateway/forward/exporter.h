@@ -24,11 +24,13 @@ enum exporter_event {
 struct exporter_ops {
 	/* Decompressed bytes of one export, whatever max_export_size says; 0: no such limit. */
 	size_t max_raw_bytes;
+	/* What goes on the wire, where it is not OTLP. NULL: OTLP, in the encoding that follows. */
+	export_convert_fn convert;
 	/* Checks what the configuration says without the network. e names the key. wake_fd ends a
 	 * poll when it is readable; borrowed. Gives *ret. */
 	enum status (*open)(const struct destination_config *c, int wake_fd, struct exporter **ret,
 			    struct err *e);
-	/* Of the bodies that it takes at this moment. */
+	/* Of the bodies that it takes at this moment. NULL where convert is not. */
 	enum encoding (*encoding)(const struct exporter *x);
 	/* Borrows the export, with its body, until poll gives it back or close. Never fails:
 	 * failures are replies. */

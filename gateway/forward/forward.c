@@ -49,7 +49,11 @@ struct forward {
 
 static const struct exporter_ops *ops_of(const struct destination_config *c)
 {
-	return c->kind == CONFIG_KIND_FILE ? &file_ops : &otlp_http_ops;
+	static const struct exporter_ops *const kinds[] = {
+		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
+		[CONFIG_KIND_FILE] = &file_ops,
+	};
+	return kinds[c->kind];
 }
 
 enum status forward_new(const struct forward_options *o, struct forward **ret, struct err *e)

@@ -71,8 +71,8 @@ static void tear_down(struct fixture *fx)
 static enum status load(struct fixture *fx, enum encoding encoding, size_t *ret_index)
 {
 	struct err e = { 0 };
-	return export_load(fx->export, &fx->encoder, fx->reader, encoding, &fx->budget, ret_index,
-			   &e);
+	const struct export_form form = { .encoding = encoding };
+	return export_load(fx->export, &fx->encoder, fx->reader, &form, &fx->budget, ret_index, &e);
 }
 
 START_TEST(the_body_is_all_members_in_order_whatever_the_encodings)

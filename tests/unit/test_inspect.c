@@ -279,7 +279,7 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 		"BEGIN; WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < "
 		"400000) INSERT INTO batches SELECT i, received_at, signal, tenant, class, "
 		"priority, requests, records, raw_bytes, stored_bytes, encoding, crc, service, "
-		"first_time, last_time, preview FROM batches, n WHERE id = 1;"
+		"first_time, last_time, preview, boot, received_mono FROM batches, n WHERE id = 1;"
 		"INSERT INTO deliveries SELECT id, 2, 2, 'ready', 10, 0, NULL, NULL, NULL FROM "
 		"batches WHERE id > 1; UPDATE totals SET records = 4000000; COMMIT");
 	struct inspect *in = NULL;
