@@ -9,6 +9,7 @@
  * to every destination, which is what one destination alone is always meant for. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "gateway/base/config_reader.h"
 #include "gateway/base/xalloc.h"
@@ -141,12 +142,103 @@ static enum status check_tls(const struct destination_reading *dr)
 		"destination %s: tls.cert_file and tls.key_file belong together", d->name);
 }
 
+/* Into a header, as it is. The value is not shown. */
+static enum status check_printable(const struct destination_reading *dr, const char *key,
+				   const char *text, const char *forbidden)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+		if (*p < 0x20 || *p == 0x7f || strchr(forbidden, *p))
+			return config_fail_at(
+				dr->r, given_node(dr, key),
+				"destination %s: %s has a character that it may not have (%s)",
+				dr->d->name, key,
+				*p == ' ' ? "a blank" :
+				*p == ':' ? "a colon" :
+					    "a line break or another control character");
+	return ST_OK;
+}
+
+static enum status check_basic(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	const struct yaml_node *user = given_node(dr, "auth.basic.username");
+	const struct yaml_node *password = given_node(dr, "auth.basic.password");
+	const struct yaml_node *file = given_node(dr, "auth.basic.password_file");
+	if (!*d->auth_basic_username && (user || password || file))
+		return config_fail_at(dr->r,
+				      user     ? user :
+				      password ? password :
+						 file,
+				      "destination %s: auth.basic.username is %s", d->name,
+				      user ? "empty" : "missing");
+	if (user && !password && !*d->auth_basic_password_file)
+		return config_fail_at(dr->r, user,
+				      "destination %s: auth.basic needs password or password_file",
+				      d->name);
+	if (password && *d->auth_basic_password_file)
+		return config_fail_at(
+			dr->r, file,
+			"destination %s: auth.basic has password and password_file: give one",
+			d->name);
+	enum status st = check_printable(dr, "auth.basic.username", d->auth_basic_username, ":");
+	return st ? st : check_printable(dr, "auth.basic.password", d->auth_basic_password, "");
+}
+
+static enum status check_bearer(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	const struct yaml_node *token = given_node(dr, "auth.bearer.token");
+	const struct yaml_node *file = given_node(dr, "auth.bearer.token_file");
+	if (token && file)
+		return config_fail_at(
+			dr->r, file,
+			"destination %s: auth.bearer has token and token_file: give one", d->name);
+	if ((token && !*d->auth_bearer_token) || (file && !*d->auth_bearer_token_file))
+		return config_fail_at(dr->r, token ? token : file,
+				      "destination %s: auth.bearer.%s is empty", d->name,
+				      token ? "token" : "token_file");
+	return check_printable(dr, "auth.bearer.token", d->auth_bearer_token, " ");
+}
+
+/* One Authorization header, from one place. */
+static enum status check_auth(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	const char *bearer = *d->auth_bearer_token_file ? "auth.bearer.token_file" :
+			     *d->auth_bearer_token      ? "auth.bearer.token" :
+							  NULL;
+	const char *any = *d->auth_basic_username ? "auth.basic.username" : bearer;
+	enum status st = check_basic(dr);
+	if (!st)
+		st = check_bearer(dr);
+	if (st || !any)
+		return st;
+	if (bearer && any != bearer)
+		return config_fail_at(dr->r, given_node(dr, bearer),
+				      "destination %s: auth has basic and bearer: give one",
+				      d->name);
+	for (size_t i = 0; i < d->headers.count; i++)
+		if (strcasecmp(d->headers.items[i].key, "authorization") == 0)
+			return config_fail_at(dr->r, given_node(dr, any),
+					      "destination %s: auth and headers.%s both set the "
+					      "Authorization header: give one",
+					      d->name, d->headers.items[i].key);
+	return ST_OK;
+}
+
+/* What holds for every kind that speaks HTTP or gRPC. */
+static enum status check_network(const struct destination_reading *dr)
+{
+	enum status st = check_headers(dr);
+	if (!st)
+		st = check_auth(dr);
+	return st ? st : check_tls(dr);
+}
+
 static enum status check_otlp_http(const struct destination_reading *dr)
 {
 	enum status st = check_endpoints(dr);
-	if (!st)
-		st = check_headers(dr);
-	return st ? st : check_tls(dr);
+	return st ? st : check_network(dr);
 }
 
 /* Two writers of one file would rotate it under each other. */
