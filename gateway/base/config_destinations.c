@@ -158,26 +158,23 @@ static enum status check_printable(const struct destination_reading *dr, const c
 	return ST_OK;
 }
 
+/* An empty text is as good as none: it is how the effective configuration is written. */
 static enum status check_basic(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
-	const struct yaml_node *user = given_node(dr, "auth.basic.username");
-	const struct yaml_node *password = given_node(dr, "auth.basic.password");
-	const struct yaml_node *file = given_node(dr, "auth.basic.password_file");
-	if (!*d->auth_basic_username && (user || password || file))
-		return config_fail_at(dr->r,
-				      user     ? user :
-				      password ? password :
-						 file,
-				      "destination %s: auth.basic.username is %s", d->name,
-				      user ? "empty" : "missing");
-	if (user && !password && !*d->auth_basic_password_file)
-		return config_fail_at(dr->r, user,
+	const char *secret = *d->auth_basic_password_file ? "auth.basic.password_file" :
+			     *d->auth_basic_password      ? "auth.basic.password" :
+							    NULL;
+	if (!*d->auth_basic_username && secret)
+		return config_fail_at(dr->r, given_node(dr, secret),
+				      "destination %s: auth.basic.username is missing", d->name);
+	if (*d->auth_basic_username && !secret && !given_node(dr, "auth.basic.password"))
+		return config_fail_at(dr->r, given_node(dr, "auth.basic.username"),
 				      "destination %s: auth.basic needs password or password_file",
 				      d->name);
-	if (password && *d->auth_basic_password_file)
+	if (*d->auth_basic_password && *d->auth_basic_password_file)
 		return config_fail_at(
-			dr->r, file,
+			dr->r, given_node(dr, secret),
 			"destination %s: auth.basic has password and password_file: give one",
 			d->name);
 	enum status st = check_printable(dr, "auth.basic.username", d->auth_basic_username, ":");
@@ -187,17 +184,18 @@ static enum status check_basic(const struct destination_reading *dr)
 static enum status check_bearer(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
-	const struct yaml_node *token = given_node(dr, "auth.bearer.token");
-	const struct yaml_node *file = given_node(dr, "auth.bearer.token_file");
-	if (token && file)
+	if (*d->auth_bearer_token && *d->auth_bearer_token_file)
 		return config_fail_at(
-			dr->r, file,
+			dr->r, given_node(dr, "auth.bearer.token_file"),
 			"destination %s: auth.bearer has token and token_file: give one", d->name);
-	if ((token && !*d->auth_bearer_token) || (file && !*d->auth_bearer_token_file))
-		return config_fail_at(dr->r, token ? token : file,
-				      "destination %s: auth.bearer.%s is empty", d->name,
-				      token ? "token" : "token_file");
 	return check_printable(dr, "auth.bearer.token", d->auth_bearer_token, " ");
+}
+
+/* http://user:password@host */
+static bool has_user(const char *url)
+{
+	const char *start = strstr(url, "://");
+	return start && memchr(start + 3, '@', strcspn(start + 3, "/?#"));
 }
 
 /* One Authorization header, from one place. */
@@ -217,13 +215,19 @@ static enum status check_auth(const struct destination_reading *dr)
 		return config_fail_at(dr->r, given_node(dr, bearer),
 				      "destination %s: auth has basic and bearer: give one",
 				      d->name);
+	const char *other = has_user(d->endpoint) || has_user(d->traces_endpoint) ||
+					    has_user(d->metrics_endpoint) ||
+					    has_user(d->logs_endpoint) ?
+				    "the user in an endpoint" :
+				    NULL;
 	for (size_t i = 0; i < d->headers.count; i++)
 		if (strcasecmp(d->headers.items[i].key, "authorization") == 0)
-			return config_fail_at(dr->r, given_node(dr, any),
-					      "destination %s: auth and headers.%s both set the "
-					      "Authorization header: give one",
-					      d->name, d->headers.items[i].key);
-	return ST_OK;
+			other = "headers.authorization";
+	return other ? config_fail_at(dr->r, given_node(dr, any),
+				      "destination %s: auth and %s both set the Authorization "
+				      "header: give one",
+				      d->name, other) :
+		       ST_OK;
 }
 
 /* What holds for every kind that speaks HTTP or gRPC. */
