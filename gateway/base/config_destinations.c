@@ -9,7 +9,6 @@
  * to every destination, which is what one destination alone is always meant for. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "gateway/base/config_reader.h"
 #include "gateway/base/xalloc.h"
@@ -18,15 +17,7 @@
 /* 62: writers keep destinations as bits of a word, and two are their own. */
 enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256, NAME_MAX_BYTES = 63 };
 
-struct destination_reading {
-	struct config_reader *r;
-	const struct yaml_node *node; /* the destination's map */
-	const struct destination_config *d;
-	struct config_given given;
-};
-
-/* key is one of config.def. */
-static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
 	const struct config_option *o = config_destination_table.options;
 	while (strcmp(o->key, key) != 0) {
@@ -73,7 +64,7 @@ static enum status check_url(const struct destination_reading *dr, const char *k
 	size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 :
 			strncmp(url, "http://", 7) == 0  ? 7 :
 							   0;
-	const struct yaml_node *n = given_node(dr, key);
+	const struct yaml_node *n = config_given_node(dr, key);
 	if (!scheme || !url[scheme] || url[scheme] == '/')
 		return config_fail_at(
 			dr->r, n,
@@ -124,7 +115,7 @@ static enum status check_headers(const struct destination_reading *dr)
 			is_good = is_good && (*p >= 0x20 || *p == '\t') && *p != 0x7f;
 		if (!is_good)
 			return config_fail_at(
-				dr->r, given_node(dr, "headers"),
+				dr->r, config_given_node(dr, "headers"),
 				"destination %s: header \"%.64s\" has a character that no "
 				"header may have",
 				dr->d->name, h->key);
@@ -138,96 +129,8 @@ static enum status check_tls(const struct destination_reading *dr)
 	if (!*d->tls_cert_file == !*d->tls_key_file)
 		return ST_OK;
 	return config_fail_at(
-		dr->r, given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
+		dr->r, config_given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
 		"destination %s: tls.cert_file and tls.key_file belong together", d->name);
-}
-
-/* Into a header, as it is. The value is not shown. */
-static enum status check_printable(const struct destination_reading *dr, const char *key,
-				   const char *text, const char *forbidden)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-		if (*p < 0x20 || *p == 0x7f || strchr(forbidden, *p))
-			return config_fail_at(
-				dr->r, given_node(dr, key),
-				"destination %s: %s has a character that it may not have (%s)",
-				dr->d->name, key,
-				*p == ' ' ? "a blank" :
-				*p == ':' ? "a colon" :
-					    "a line break or another control character");
-	return ST_OK;
-}
-
-/* An empty text is as good as none: it is how the effective configuration is written. */
-static enum status check_basic(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	const char *secret = *d->auth_basic_password_file ? "auth.basic.password_file" :
-			     *d->auth_basic_password      ? "auth.basic.password" :
-							    NULL;
-	if (!*d->auth_basic_username && secret)
-		return config_fail_at(dr->r, given_node(dr, secret),
-				      "destination %s: auth.basic.username is missing", d->name);
-	if (*d->auth_basic_username && !secret && !given_node(dr, "auth.basic.password"))
-		return config_fail_at(dr->r, given_node(dr, "auth.basic.username"),
-				      "destination %s: auth.basic needs password or password_file",
-				      d->name);
-	if (*d->auth_basic_password && *d->auth_basic_password_file)
-		return config_fail_at(
-			dr->r, given_node(dr, secret),
-			"destination %s: auth.basic has password and password_file: give one",
-			d->name);
-	enum status st = check_printable(dr, "auth.basic.username", d->auth_basic_username, ":");
-	return st ? st : check_printable(dr, "auth.basic.password", d->auth_basic_password, "");
-}
-
-static enum status check_bearer(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	if (*d->auth_bearer_token && *d->auth_bearer_token_file)
-		return config_fail_at(
-			dr->r, given_node(dr, "auth.bearer.token_file"),
-			"destination %s: auth.bearer has token and token_file: give one", d->name);
-	return check_printable(dr, "auth.bearer.token", d->auth_bearer_token, " ");
-}
-
-/* http://user:password@host */
-static bool has_user(const char *url)
-{
-	const char *start = strstr(url, "://");
-	return start && memchr(start + 3, '@', strcspn(start + 3, "/?#"));
-}
-
-/* One Authorization header, from one place. */
-static enum status check_auth(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	const char *bearer = *d->auth_bearer_token_file ? "auth.bearer.token_file" :
-			     *d->auth_bearer_token      ? "auth.bearer.token" :
-							  NULL;
-	const char *any = *d->auth_basic_username ? "auth.basic.username" : bearer;
-	enum status st = check_basic(dr);
-	if (!st)
-		st = check_bearer(dr);
-	if (st || !any)
-		return st;
-	if (bearer && any != bearer)
-		return config_fail_at(dr->r, given_node(dr, bearer),
-				      "destination %s: auth has basic and bearer: give one",
-				      d->name);
-	const char *other = has_user(d->endpoint) || has_user(d->traces_endpoint) ||
-					    has_user(d->metrics_endpoint) ||
-					    has_user(d->logs_endpoint) ?
-				    "the user in an endpoint" :
-				    NULL;
-	for (size_t i = 0; i < d->headers.count; i++)
-		if (strcasecmp(d->headers.items[i].key, "authorization") == 0)
-			other = "headers.authorization";
-	return other ? config_fail_at(dr->r, given_node(dr, any),
-				      "destination %s: auth and %s both set the Authorization "
-				      "header: give one",
-				      d->name, other) :
-		       ST_OK;
 }
 
 /* What holds for every kind that speaks HTTP or gRPC. */
@@ -235,7 +138,7 @@ static enum status check_network(const struct destination_reading *dr)
 {
 	enum status st = check_headers(dr);
 	if (!st)
-		st = check_auth(dr);
+		st = config_check_auth(dr);
 	return st ? st : check_tls(dr);
 }
 
@@ -254,7 +157,7 @@ static enum status check_file(const struct destination_reading *dr)
 	for (const struct destination_config *other = dr->r->config->destinations; other < d;
 	     other++)
 		if (other->kind == CONFIG_KIND_FILE && strcmp(other->path, d->path) == 0)
-			return config_fail_at(dr->r, given_node(dr, "path"),
+			return config_fail_at(dr->r, config_given_node(dr, "path"),
 					      "destination %s: path is that of destination %s",
 					      d->name, other->name);
 	return ST_OK;
@@ -271,9 +174,10 @@ static enum status check_destination(const struct destination_reading *dr)
 	if (!st)
 		st = checks[d->kind](dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
-		const struct yaml_node *n = given_node(dr, "retry_on_failure.initial_interval");
+		const struct yaml_node *n =
+			config_given_node(dr, "retry_on_failure.initial_interval");
 		if (!n)
-			n = given_node(dr, "retry_on_failure.max_interval");
+			n = config_given_node(dr, "retry_on_failure.max_interval");
 		return config_fail_at(dr->r, n,
 				      "destination %s: retry_on_failure.initial_interval is longer "
 				      "than retry_on_failure.max_interval",
