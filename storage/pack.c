@@ -3,7 +3,7 @@
  * A concatenation of Export*ServiceRequest encodings is again one valid message, so bodies of equal
  * (tenant, signal, class, destinations) merge without being looked at: their pieces are handed to
  * the compressor one after the other and never copied. A row costs a fixed handful of B-tree
- * inserts and at least one page of 16 KiB, which is why small requests want company; past some
+ * inserts and at least one page of 8 KiB, which is why small requests want company; past some
  * 512 KiB there is nothing left to win, and an export wants to be filled from several rows.
  *
  * The level of compression follows the load. On an edge site the queue mostly waits for requests:
