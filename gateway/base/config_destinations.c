@@ -17,15 +17,7 @@
 /* 62: writers keep destinations as bits of a word, and two are their own. */
 enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
-struct destination_reading {
-	struct config_reader *r;
-	const struct yaml_node *node; /* the destination's map */
-	const struct destination_config *d;
-	struct config_given given;
-};
-
-/* key is one of config.def. */
-static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
 	const struct config_option *o = config_destination_table.options;
 	while (strcmp(o->key, key) != 0) {
@@ -60,7 +52,7 @@ static enum status check_url(const struct destination_reading *dr, const char *k
 	size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 :
 			strncmp(url, "http://", 7) == 0  ? 7 :
 							   0;
-	const struct yaml_node *n = given_node(dr, key);
+	const struct yaml_node *n = config_given_node(dr, key);
 	if (!scheme || !url[scheme] || url[scheme] == '/')
 		return config_fail_at(
 			dr->r, n,
@@ -111,7 +103,7 @@ static enum status check_headers(const struct destination_reading *dr)
 			is_good = is_good && (*p >= 0x20 || *p == '\t') && *p != 0x7f;
 		if (!is_good)
 			return config_fail_at(
-				dr->r, given_node(dr, "headers"),
+				dr->r, config_given_node(dr, "headers"),
 				"destination %s: header \"%.64s\" has a character that no "
 				"header may have",
 				dr->d->name, h->key);
@@ -125,16 +117,23 @@ static enum status check_tls(const struct destination_reading *dr)
 	if (!*d->tls_cert_file == !*d->tls_key_file)
 		return ST_OK;
 	return config_fail_at(
-		dr->r, given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
+		dr->r, config_given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
 		"destination %s: tls.cert_file and tls.key_file belong together", d->name);
+}
+
+/* What holds for every kind that speaks HTTP or gRPC. */
+static enum status check_network(const struct destination_reading *dr)
+{
+	enum status st = check_headers(dr);
+	if (!st)
+		st = config_check_auth(dr);
+	return st ? st : check_tls(dr);
 }
 
 static enum status check_otlp_http(const struct destination_reading *dr)
 {
 	enum status st = check_endpoints(dr);
-	if (!st)
-		st = check_headers(dr);
-	return st ? st : check_tls(dr);
+	return st ? st : check_network(dr);
 }
 
 /* Two writers of one file would rotate it under each other. */
@@ -146,7 +145,7 @@ static enum status check_file(const struct destination_reading *dr)
 	for (const struct destination_config *other = dr->r->config->destinations; other < d;
 	     other++)
 		if (other->kind == CONFIG_KIND_FILE && strcmp(other->path, d->path) == 0)
-			return config_fail_at(dr->r, given_node(dr, "path"),
+			return config_fail_at(dr->r, config_given_node(dr, "path"),
 					      "destination %s: path is that of destination %s",
 					      d->name, other->name);
 	return ST_OK;
@@ -161,7 +160,7 @@ static enum status check_uplink(const struct destination_reading *dr)
 		if (strcmp(names[i], dr->d->uplink) == 0)
 			return ST_OK;
 	}
-	return config_fail_at(dr->r, given_node(dr, "uplink"),
+	return config_fail_at(dr->r, config_given_node(dr, "uplink"),
 			      "destination %s: there is no uplink \"%.64s\"%s", dr->d->name,
 			      dr->d->uplink,
 			      config_hint(dr->r, dr->d->uplink, names, c->uplink_count));
@@ -180,9 +179,10 @@ static enum status check_destination(const struct destination_reading *dr)
 	if (!st)
 		st = check_uplink(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
-		const struct yaml_node *n = given_node(dr, "retry_on_failure.initial_interval");
+		const struct yaml_node *n =
+			config_given_node(dr, "retry_on_failure.initial_interval");
 		if (!n)
-			n = given_node(dr, "retry_on_failure.max_interval");
+			n = config_given_node(dr, "retry_on_failure.max_interval");
 		return config_fail_at(dr->r, n,
 				      "destination %s: retry_on_failure.initial_interval is longer "
 				      "than retry_on_failure.max_interval",

@@ -49,6 +49,18 @@ MUST_USE enum status config_read_destinations(struct config_reader *r, const str
 /* list NULL: everything goes to every destination. After config_read_destinations. */
 MUST_USE enum status config_read_routes(struct config_reader *r, const struct yaml_node *list);
 
+/* One destination, read, for the checks of what its keys have to do with one another. */
+struct destination_reading {
+	struct config_reader *r;
+	const struct yaml_node *node; /* the destination's map */
+	const struct destination_config *d;
+	struct config_given given;
+};
+/* Where the file gives this key (one of config.def); NULL: nowhere. */
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key);
+/* auth.*, of any kind. config_auth.c */
+MUST_USE enum status config_check_auth(const struct destination_reading *dr);
+
 /* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */
 MUST_USE enum status config_expand(const char *text, struct arena *arena, const char **ret,
 				   struct err *e);

@@ -40,6 +40,7 @@ enum {
 	LOG_EVERY_S = 10
 };
 #define READER_RETRY_NS (NS_PER_S)
+#define RENEWAL_LOOK_NS (NS_PER_S)
 #define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
 
 enum { RATE_READER, RATE_DEAD, RATE_REJECTED, RATE_COUNT };
@@ -286,6 +287,12 @@ static bool start(struct dispatch *d, struct lane *l)
 	return true;
 }
 
+/* Unauthorized: a token that was renewed is tried at once, and not when the long wait ends. */
+static bool waits_for_credential(const struct dispatch *d)
+{
+	return d->breaker.state == DESTINATION_UNAUTHORIZED && d->exporter->ops->is_renewed;
+}
+
 static bool is_anything_to_do(const struct dispatch *d)
 {
 	for (int i = 0; i < LANES; i++)
@@ -297,6 +304,8 @@ static bool is_anything_to_do(const struct dispatch *d)
 void dispatch_start_due(struct dispatch *d, int64_t now)
 {
 	settle_retry(&d->settler, now);
+	if (waits_for_credential(d) && d->exporter->ops->is_renewed(d->exporter))
+		breaker_renewed(&d->breaker);
 	if (!claim_more(d, now))
 		return;
 	struct lane *l = next_lane(d, now);
@@ -323,6 +332,8 @@ int64_t dispatch_next_ns(const struct dispatch *d, int64_t now)
 	}
 	if (has_any && d->breaker.probe_due_ns > now && d->breaker.probe_due_ns < next)
 		next = d->breaker.probe_due_ns;
+	if (has_any && waits_for_credential(d) && now + RENEWAL_LOOK_NS < next)
+		next = now + RENEWAL_LOOK_NS;
 	if (!d->reader && d->reader_due_ns < next)
 		next = d->reader_due_ns;
 	if (d->settler.waiting && d->settler.retry_ns < next)
