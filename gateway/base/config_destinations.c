@@ -16,7 +16,7 @@
 #include "schema/vocabulary.h"
 
 /* 62: writers keep destinations as bits of a word, and two are their own. */
-enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256, NAME_MAX_BYTES = 63 };
+enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
@@ -26,18 +26,6 @@ const struct yaml_node *config_given_node(const struct destination_reading *dr, 
 		CHECK(o < config_destination_table.options + config_destination_table.count);
 	}
 	return dr->given.nodes[o - config_destination_table.options];
-}
-
-static enum status check_name(const struct config_reader *r, const struct yaml_node *n)
-{
-	size_t length = strlen(n->key);
-	if (length == 0 || length > NAME_MAX_BYTES ||
-	    strspn(n->key, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		return config_fail_key(
-			r, n,
-			"destination \"%.80s\": a name is 1 to 63 of the characters a-z 0-9 _ -",
-			n->key);
-	return ST_OK;
 }
 
 static enum status check_kind(const struct destination_reading *dr)
@@ -160,7 +148,7 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 				       d->name);
 	enum status st = grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, &e);
 	if (st)
-		return config_fail_at(dr->r, given_node(dr, "endpoint"),
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
 	return check_network(dr);
 }
@@ -180,6 +168,21 @@ static enum status check_file(const struct destination_reading *dr)
 	return ST_OK;
 }
 
+static enum status check_uplink(const struct destination_reading *dr)
+{
+	const struct config *c = dr->r->config;
+	const char *names[UPLINKS_MAX + 1];
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		names[i] = c->uplinks[i].name;
+		if (strcmp(names[i], dr->d->uplink) == 0)
+			return ST_OK;
+	}
+	return config_fail_at(dr->r, config_given_node(dr, "uplink"),
+			      "destination %s: there is no uplink \"%.64s\"%s", dr->d->name,
+			      dr->d->uplink,
+			      config_hint(dr->r, dr->d->uplink, names, c->uplink_count));
+}
+
 static enum status check_destination(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
@@ -191,6 +194,8 @@ static enum status check_destination(const struct destination_reading *dr)
 	enum status st = check_kind(dr);
 	if (!st)
 		st = checks[d->kind](dr);
+	if (!st)
+		st = check_uplink(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
 		const struct yaml_node *n =
 			config_given_node(dr, "retry_on_failure.initial_interval");
@@ -207,7 +212,7 @@ static enum status check_destination(const struct destination_reading *dr)
 static enum status read_destination(struct config_reader *r, const struct yaml_node *n)
 {
 	struct config *c = r->config;
-	enum status st = check_name(r, n);
+	enum status st = config_check_name(r, n, "destination");
 	if (st)
 		return st;
 	if (n->kind != YAML_MAP)
