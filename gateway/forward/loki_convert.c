@@ -90,7 +90,7 @@ static enum status put_pairs(struct buf *out, const struct loki_items *s)
 {
 	size_t n = pairs_size(s);
 	enum status st = buf_reserve(out, n);
-	if (st)
+	if (st || n == 0)
 		return st;
 	uint8_t *p = out->p + out->n;
 	for (unsigned i = 0; i < s->count; i++)

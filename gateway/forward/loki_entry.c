@@ -141,12 +141,19 @@ static enum status make_unique(struct loki_items *s, struct loki_item *item, boo
 	}
 }
 
+/* What stands behind `at`. */
+static struct bytes tail(const struct buf *b, size_t at)
+{
+	return b->n > at ? bytes_of(b->p + at, b->n - at) : (struct bytes){ 0 };
+}
+
 /* The last name of names, and this value, become an item, or are left out. */
 static enum status add(struct loki_items *s, size_t name_at, struct bytes value, bool is_text)
 {
 	struct bytes cut = loki_cut(value, LOKI_METADATA_VALUE_MAX);
 	struct loki_item item = { .value = is_text ? NULL : cut.p,
-				  .value_at = is_text ? (size_t)(value.p - s->texts.p) : 0,
+				  .value_at =
+					  is_text && value.n ? (size_t)(value.p - s->texts.p) : 0,
 				  .value_n = cut.n,
 				  .name_at = name_at,
 				  .name_n = s->names.n - name_at };
@@ -166,7 +173,7 @@ static enum status add(struct loki_items *s, size_t name_at, struct bytes value,
 	}
 	s->cut += is_new && !has_room;
 	buf_truncate(&s->names, name_at);
-	if (is_text)
+	if (is_text && value.n)
 		buf_truncate(&s->texts, item.value_at);
 	return st;
 }
@@ -186,7 +193,7 @@ static enum status add_number(struct loki_items *s, const char *name, uint64_t v
 	enum status st = json_put_integer(&s->texts, v, false, false);
 	if (st)
 		return st == ST_TOO_LARGE ? ST_OK : st;
-	return add_named(s, name, bytes_of(s->texts.p + at, s->texts.n - at), true);
+	return add_named(s, name, tail(&s->texts, at), true);
 }
 
 /* Of zeros only, an id says nothing. */
@@ -208,7 +215,7 @@ static enum status add_id(struct loki_items *s, const char *name, struct bytes i
 		s->texts.p[at + 2 * i + 1] = (uint8_t)digits[id.p[i] & 15];
 	}
 	buf_advance(&s->texts, 2 * id.n);
-	return add_named(s, name, bytes_of(s->texts.p + at, 2 * id.n), true);
+	return add_named(s, name, tail(&s->texts, at), true);
 }
 
 static enum status add_attribute(struct loki_items *s, struct bytes key, struct bytes any)
@@ -238,7 +245,7 @@ static enum status add_attribute(struct loki_items *s, struct bytes key, struct 
 		buf_truncate(&s->names, name_at);
 		return ST_OK;
 	}
-	return st ? st : add(s, name_at, bytes_of(s->texts.p + at, text.n), true);
+	return st ? st : add(s, name_at, tail(&s->texts, at), true);
 }
 
 /* ---- record ---- */

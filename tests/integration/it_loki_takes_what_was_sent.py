@@ -271,3 +271,30 @@ def test_other_signals_find_no_way_to_loki(start_gateway):
         send(gateway, request(["a log"]))
         loki.wait(lambda s: s.entries(), "the log")
         assert gateway.sqlite("SELECT sum(records) FROM batches WHERE signal = 'traces'") == [(3,)]
+
+
+def test_lokis_own_otlp_endpoint_is_a_destination_of_kind_otlp_http(start_gateway):
+    with Loki(multi_tenant=True) as loki:
+        gateway = start_gateway({"destinations": {"logs": {
+            "kind": "otlp_http", "endpoint": loki.url + "/otlp", "headers": {"X-Scope-OrgID": "plant-7"}}}})
+        send(gateway, request(["one", "two"], resource=[("host.name", "h")]))
+        gateway.wait_drained()
+        assert [(e.labels, e.line, e.meta["host_name"]) for e in loki.entries(tenant="plant-7")] == [
+            ('{service_name="shop"}', "one", "h"), ('{service_name="shop"}', "two", "h")]
+        gateway.assert_balanced()
+
+
+def test_a_refused_record_dies_alone_and_the_rest_arrives(start_gateway):
+    """Too old for Loki, among others that are not: Loki stored those, and takes them for what it has."""
+    with Loki() as loki:
+        gateway = start_gateway(config(loki), expect=[r"event=forward\.dead_letter", r"event=forward\.down"])
+        loki.stop()
+        for i in range(4):
+            send(gateway, request([f"good {i}"]))
+        send(gateway, request(["old"], start_ns=time.time_ns() - 8 * 86400 * 10**9))
+        loki.start()
+        gateway.wait_drained()
+        assert sorted(loki.lines()) == [f"good {i}" for i in range(4)]
+        [(reason,)] = gateway.sqlite("SELECT last_error FROM deliveries WHERE state = 'dead'")
+        assert "has timestamp too old" in reason and reason.startswith("HTTP 400: ")
+        gateway.assert_balanced()
