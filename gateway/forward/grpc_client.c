@@ -472,7 +472,7 @@ static void write_all(struct grpc_client *c)
 	}
 	if (is_drained && !c->is_dead && !nghttp2_session_want_read(c->session))
 		die_of(c, "the connection is over");
-	if (TAILQ_EMPTY(&c->open))
+	if (is_drained && TAILQ_EMPTY(&c->open))
 		buf_done(&c->out); /* idle for hours, perhaps */
 }
 
