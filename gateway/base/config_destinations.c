@@ -9,7 +9,6 @@
  * to every destination, which is what one destination alone is always meant for. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "gateway/base/config_reader.h"
 #include "gateway/base/grpc_endpoint.h"
@@ -17,17 +16,9 @@
 #include "schema/vocabulary.h"
 
 /* 62: writers keep destinations as bits of a word, and two are their own. */
-enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256, NAME_MAX_BYTES = 63 };
+enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
-struct destination_reading {
-	struct config_reader *r;
-	const struct yaml_node *node; /* the destination's map */
-	const struct destination_config *d;
-	struct config_given given;
-};
-
-/* key is one of config.def. */
-static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
 	const struct config_option *o = config_destination_table.options;
 	while (strcmp(o->key, key) != 0) {
@@ -35,18 +26,6 @@ static const struct yaml_node *given_node(const struct destination_reading *dr, 
 		CHECK(o < config_destination_table.options + config_destination_table.count);
 	}
 	return dr->given.nodes[o - config_destination_table.options];
-}
-
-static enum status check_name(const struct config_reader *r, const struct yaml_node *n)
-{
-	size_t length = strlen(n->key);
-	if (length == 0 || length > NAME_MAX_BYTES ||
-	    strspn(n->key, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		return config_fail_key(
-			r, n,
-			"destination \"%.80s\": a name is 1 to 63 of the characters a-z 0-9 _ -",
-			n->key);
-	return ST_OK;
 }
 
 static enum status check_kind(const struct destination_reading *dr)
@@ -74,7 +53,7 @@ static enum status check_url(const struct destination_reading *dr, const char *k
 	size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 :
 			strncmp(url, "http://", 7) == 0  ? 7 :
 							   0;
-	const struct yaml_node *n = given_node(dr, key);
+	const struct yaml_node *n = config_given_node(dr, key);
 	if (!scheme || !url[scheme] || url[scheme] == '/')
 		return config_fail_at(
 			dr->r, n,
@@ -125,7 +104,7 @@ static enum status check_headers(const struct destination_reading *dr)
 			is_good = is_good && (*p >= 0x20 || *p == '\t') && *p != 0x7f;
 		if (!is_good)
 			return config_fail_at(
-				dr->r, given_node(dr, "headers"),
+				dr->r, config_given_node(dr, "headers"),
 				"destination %s: header \"%.64s\" has a character that no "
 				"header may have",
 				dr->d->name, h->key);
@@ -139,92 +118,8 @@ static enum status check_tls(const struct destination_reading *dr)
 	if (!*d->tls_cert_file == !*d->tls_key_file)
 		return ST_OK;
 	return config_fail_at(
-		dr->r, given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
+		dr->r, config_given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
 		"destination %s: tls.cert_file and tls.key_file belong together", d->name);
-}
-
-/* Into a header, as it is. The value is not shown. */
-static enum status check_printable(const struct destination_reading *dr, const char *key,
-				   const char *text, const char *forbidden)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-		if (*p < 0x20 || *p == 0x7f || strchr(forbidden, *p))
-			return config_fail_at(
-				dr->r, given_node(dr, key),
-				"destination %s: %s has a character that it may not have (%s)",
-				dr->d->name, key,
-				*p == ' ' ? "a blank" :
-				*p == ':' ? "a colon" :
-					    "a line break or another control character");
-	return ST_OK;
-}
-
-static enum status check_basic(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	const struct yaml_node *user = given_node(dr, "auth.basic.username");
-	const struct yaml_node *password = given_node(dr, "auth.basic.password");
-	const struct yaml_node *file = given_node(dr, "auth.basic.password_file");
-	if (!*d->auth_basic_username && (user || password || file))
-		return config_fail_at(dr->r,
-				      user     ? user :
-				      password ? password :
-						 file,
-				      "destination %s: auth.basic.username is %s", d->name,
-				      user ? "empty" : "missing");
-	if (user && !password && !*d->auth_basic_password_file)
-		return config_fail_at(dr->r, user,
-				      "destination %s: auth.basic needs password or password_file",
-				      d->name);
-	if (password && *d->auth_basic_password_file)
-		return config_fail_at(
-			dr->r, file,
-			"destination %s: auth.basic has password and password_file: give one",
-			d->name);
-	enum status st = check_printable(dr, "auth.basic.username", d->auth_basic_username, ":");
-	return st ? st : check_printable(dr, "auth.basic.password", d->auth_basic_password, "");
-}
-
-static enum status check_bearer(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	const struct yaml_node *token = given_node(dr, "auth.bearer.token");
-	const struct yaml_node *file = given_node(dr, "auth.bearer.token_file");
-	if (token && file)
-		return config_fail_at(
-			dr->r, file,
-			"destination %s: auth.bearer has token and token_file: give one", d->name);
-	if ((token && !*d->auth_bearer_token) || (file && !*d->auth_bearer_token_file))
-		return config_fail_at(dr->r, token ? token : file,
-				      "destination %s: auth.bearer.%s is empty", d->name,
-				      token ? "token" : "token_file");
-	return check_printable(dr, "auth.bearer.token", d->auth_bearer_token, " ");
-}
-
-/* One Authorization header, from one place. */
-static enum status check_auth(const struct destination_reading *dr)
-{
-	const struct destination_config *d = dr->d;
-	const char *bearer = *d->auth_bearer_token_file ? "auth.bearer.token_file" :
-			     *d->auth_bearer_token      ? "auth.bearer.token" :
-							  NULL;
-	const char *any = *d->auth_basic_username ? "auth.basic.username" : bearer;
-	enum status st = check_basic(dr);
-	if (!st)
-		st = check_bearer(dr);
-	if (st || !any)
-		return st;
-	if (bearer && any != bearer)
-		return config_fail_at(dr->r, given_node(dr, bearer),
-				      "destination %s: auth has basic and bearer: give one",
-				      d->name);
-	for (size_t i = 0; i < d->headers.count; i++)
-		if (strcasecmp(d->headers.items[i].key, "authorization") == 0)
-			return config_fail_at(dr->r, given_node(dr, any),
-					      "destination %s: auth and headers.%s both set the "
-					      "Authorization header: give one",
-					      d->name, d->headers.items[i].key);
-	return ST_OK;
 }
 
 /* What holds for every kind that speaks HTTP or gRPC. */
@@ -232,7 +127,7 @@ static enum status check_network(const struct destination_reading *dr)
 {
 	enum status st = check_headers(dr);
 	if (!st)
-		st = check_auth(dr);
+		st = config_check_auth(dr);
 	return st ? st : check_tls(dr);
 }
 
@@ -253,7 +148,7 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 				       d->name);
 	enum status st = grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, &e);
 	if (st)
-		return config_fail_at(dr->r, given_node(dr, "endpoint"),
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
 	return check_network(dr);
 }
@@ -267,10 +162,25 @@ static enum status check_file(const struct destination_reading *dr)
 	for (const struct destination_config *other = dr->r->config->destinations; other < d;
 	     other++)
 		if (other->kind == CONFIG_KIND_FILE && strcmp(other->path, d->path) == 0)
-			return config_fail_at(dr->r, given_node(dr, "path"),
+			return config_fail_at(dr->r, config_given_node(dr, "path"),
 					      "destination %s: path is that of destination %s",
 					      d->name, other->name);
 	return ST_OK;
+}
+
+static enum status check_uplink(const struct destination_reading *dr)
+{
+	const struct config *c = dr->r->config;
+	const char *names[UPLINKS_MAX + 1];
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		names[i] = c->uplinks[i].name;
+		if (strcmp(names[i], dr->d->uplink) == 0)
+			return ST_OK;
+	}
+	return config_fail_at(dr->r, config_given_node(dr, "uplink"),
+			      "destination %s: there is no uplink \"%.64s\"%s", dr->d->name,
+			      dr->d->uplink,
+			      config_hint(dr->r, dr->d->uplink, names, c->uplink_count));
 }
 
 static enum status check_destination(const struct destination_reading *dr)
@@ -284,10 +194,13 @@ static enum status check_destination(const struct destination_reading *dr)
 	enum status st = check_kind(dr);
 	if (!st)
 		st = checks[d->kind](dr);
+	if (!st)
+		st = check_uplink(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
-		const struct yaml_node *n = given_node(dr, "retry_on_failure.initial_interval");
+		const struct yaml_node *n =
+			config_given_node(dr, "retry_on_failure.initial_interval");
 		if (!n)
-			n = given_node(dr, "retry_on_failure.max_interval");
+			n = config_given_node(dr, "retry_on_failure.max_interval");
 		return config_fail_at(dr->r, n,
 				      "destination %s: retry_on_failure.initial_interval is longer "
 				      "than retry_on_failure.max_interval",
@@ -299,7 +212,7 @@ static enum status check_destination(const struct destination_reading *dr)
 static enum status read_destination(struct config_reader *r, const struct yaml_node *n)
 {
 	struct config *c = r->config;
-	enum status st = check_name(r, n);
+	enum status st = config_check_name(r, n, "destination");
 	if (st)
 		return st;
 	if (n->kind != YAML_MAP)

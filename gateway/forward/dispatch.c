@@ -110,6 +110,28 @@ static void reader_failed(struct dispatch *d, enum status st, const struct err *
 			 d->config->name, status_name(st), LOG_QUOTE(err_text(e, st)));
 }
 
+/* Its batches wait in the queue's order again, to be exported in another way. */
+static void take_apart(struct dispatch *d, struct lane *l)
+{
+	for (size_t i = 0; i < l->export->count; i++)
+		claim_window_put_back(d->window, &l->export->members[i]);
+	export_free(l->export);
+	l->export = NULL;
+}
+
+/* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
+static void look_for_changes(struct dispatch *d)
+{
+	uint64_t changes = writer_changes(d->writer);
+	if (changes == d->changes)
+		return;
+	d->changes = changes;
+	for (int i = 0; i < LANES; i++)
+		if (d->lanes[i].export && !d->lanes[i].is_in_flight)
+			take_apart(d, &d->lanes[i]);
+	claim_window_refresh(d->window);
+}
+
 static bool claim_more(struct dispatch *d, int64_t now)
 {
 	struct err e = { 0 };
@@ -119,6 +141,7 @@ static bool claim_more(struct dispatch *d, int64_t now)
 			return false;
 		st = claim_reader_open(writer_path(d->writer), &d->reader, &e);
 	}
+	look_for_changes(d);
 	if (!st)
 		st = claim_window_fill(d->window, d->reader, &e);
 	/* Rows of the queue itself, not of one batch: the writer looks, and sets the file aside if
@@ -358,15 +381,6 @@ static void note_answered(struct dispatch *d)
 	if (breaker_answered(&d->breaker))
 		log_info("forward.up", "destination=%s after_s=%.1f", d->config->name,
 			 (double)(now_mono_ns() - since) / (double)NS_PER_S);
-}
-
-/* Its batches wait in the queue's order again, to be exported in another way. */
-static void take_apart(struct dispatch *d, struct lane *l)
-{
-	for (size_t i = 0; i < l->export->count; i++)
-		claim_window_put_back(d->window, &l->export->members[i]);
-	export_free(l->export);
-	l->export = NULL;
 }
 
 static void on_delivered(struct dispatch *d, struct lane *l, size_t body_bytes)

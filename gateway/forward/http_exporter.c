@@ -159,9 +159,10 @@ void http_headers_add(struct http_headers *h, const char *name, const char *valu
 static void make_headers(struct http_sender *h, struct transfer *t)
 {
 	const struct config_map *own = &h->config->headers;
-	const char *authorization = credentials_authorization(h->credentials);
 	bool has_agent = false;
+	/* In this order: renewed in between, it is rather tried twice than taken for refused. */
 	t->generation = credentials_generation(h->credentials);
+	const char *authorization = credentials_authorization(h->credentials);
 	h->kind->headers(h->x, t->export, &t->headers);
 	for (size_t i = 0; i < own->count; i++) {
 		has_agent = has_agent || strcasecmp(own->items[i].key, "user-agent") == 0;
