@@ -99,6 +99,7 @@ void breaker_probed(struct breaker *b, bool is_reachable)
 
 void breaker_renewed(struct breaker *b)
 {
-	if (b->state == DESTINATION_UNAUTHORIZED)
+	/* Not again once it is due: asked at each turn, it would stay ahead of the turn's time. */
+	if (b->state == DESTINATION_UNAUTHORIZED && b->due_ns > now_mono_ns())
 		wait_for(b, 0);
 }
