@@ -148,6 +148,62 @@ static enum status check_otlp_http(const struct destination_reading *dr)
 	return st ? st : check_network(dr);
 }
 
+static bool is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Are two attributes one label? Its name has underscores for what is neither letter nor digit. */
+static bool is_same_label(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++)
+		if (*a != *b && (is_alnum(*a) || is_alnum(*b)))
+			return false;
+	return *a == *b;
+}
+
+static enum status check_loki_labels(const struct destination_reading *dr)
+{
+	enum { LABELS_MAX = 14 }; /* Loki's 15, without class */
+	char **labels = dr->d->loki_labels;
+	const struct yaml_node *n = config_given_node(dr, "loki.labels");
+	for (size_t i = 0; labels && labels[i]; i++) {
+		if (i >= LABELS_MAX)
+			return config_fail_at(dr->r, n,
+					      "destination %s: loki.labels has more than %d names, "
+					      "which with class is all that Loki takes",
+					      dr->d->name, LABELS_MAX);
+		if (!*labels[i])
+			return config_fail_at(dr->r, n,
+					      "destination %s: loki.labels has an empty name",
+					      dr->d->name);
+		if (is_same_label(labels[i], "class"))
+			return config_fail_at(dr->r, n,
+					      "destination %s: loki.labels: class is always a "
+					      "label, with the urgency of the record",
+					      dr->d->name);
+		for (size_t k = 0; k < i; k++)
+			if (is_same_label(labels[i], labels[k]))
+				return config_fail_at(dr->r, n,
+						      "destination %s: loki.labels: %.64s and "
+						      "%.64s are the same label",
+						      dr->d->name, labels[k], labels[i]);
+	}
+	return ST_OK;
+}
+
+static enum status check_loki(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st)
+		st = check_network(dr);
+	return st ? st : check_loki_labels(dr);
+}
+
 /* Two writers of one file would rotate it under each other. */
 static enum status check_file(const struct destination_reading *dr)
 {
@@ -168,6 +224,7 @@ static enum status check_destination(const struct destination_reading *dr)
 	const struct destination_config *d = dr->d;
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
+		[CONFIG_KIND_LOKI] = check_loki,
 		[CONFIG_KIND_FILE] = check_file,
 	};
 	enum status st = check_kind(dr);
@@ -335,13 +392,40 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 	return st;
 }
 
+enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
+
+/* The signals that a kind of destination takes, as bits. */
+static unsigned signals_of(const struct destination_config *d)
+{
+	return d->kind == CONFIG_KIND_LOKI ? 1u << SIGNAL_LOGS : ALL_SIGNALS;
+}
+
 static struct route_config *add_route(struct config *c)
 {
 	struct route_config *route = &c->routes[c->route_count++];
-	route->signal_mask = (1u << SIGNAL_COUNT) - 1;
+	route->signal_mask = ALL_SIGNALS;
 	route->class_mask = (1u << RECORD_CLASS_COUNT) - 1;
 	route->to = xcalloc(1, sizeof(char *));
 	return route;
+}
+
+/* What a destination cannot take would only become dead letters there. */
+static enum status check_signals(const struct config_reader *r, const struct yaml_node *n,
+				 const struct route_config *route)
+{
+	const struct config *c = r->config;
+	for (char **to = route->to; *to; to++)
+		for (size_t i = 0; i < c->destination_count; i++) {
+			const struct destination_config *d = &c->destinations[i];
+			unsigned wrong = route->signal_mask & ~signals_of(d);
+			if (!wrong || strcmp(d->name, *to) != 0)
+				continue;
+			return config_fail_at(
+				r, n, "this route sends %s to %s, which takes %s only: match them",
+				signal_text((enum signal)__builtin_ctz(wrong)), d->name,
+				signal_text((enum signal)__builtin_ctz(signals_of(d))));
+		}
+	return ST_OK;
 }
 
 static enum status read_route(struct config_reader *r, const struct yaml_node *n)
@@ -368,7 +452,30 @@ static enum status read_route(struct config_reader *r, const struct yaml_node *n
 		route->signal_mask = masks[0];
 	if (masks[1])
 		route->class_mask = masks[1];
-	return st;
+	return st ? st : check_signals(r, n, route);
+}
+
+/* Everything to every destination that takes it: one route where all take all. */
+static void add_default_routes(struct config *c)
+{
+	unsigned common = ALL_SIGNALS;
+	for (size_t i = 0; i < c->destination_count; i++)
+		common &= signals_of(&c->destinations[i]);
+	c->routes = xcalloc(SIGNAL_COUNT, sizeof(struct route_config));
+	for (unsigned s = 0; s < SIGNAL_COUNT; s++) {
+		unsigned mask = common == ALL_SIGNALS ? ALL_SIGNALS : 1u << s;
+		struct route_config *route = add_route(c);
+		route->signal_mask = mask;
+		for (size_t i = 0; i < c->destination_count; i++)
+			if (signals_of(&c->destinations[i]) & mask)
+				config_list_add(&route->to, c->destinations[i].name);
+		if (mask == ALL_SIGNALS)
+			return;
+		if (!route->to[0]) {
+			free(route->to);
+			c->route_count--;
+		}
+	}
 }
 
 enum status config_read_routes(struct config_reader *r, const struct yaml_node *list)
@@ -377,10 +484,7 @@ enum status config_read_routes(struct config_reader *r, const struct yaml_node *
 	if (!list || yaml_is_null(list)) {
 		if (c->destination_count == 0)
 			return ST_OK;
-		c->routes = xcalloc(1, sizeof(struct route_config));
-		struct route_config *route = add_route(c);
-		for (size_t i = 0; i < c->destination_count; i++)
-			config_list_add(&route->to, c->destinations[i].name);
+		add_default_routes(c);
 		return ST_OK;
 	}
 	if (list->kind != YAML_LIST)

@@ -40,7 +40,7 @@ MUST_USE enum status config_read_section(struct config_reader *r, const struct y
 void config_set_defaults(const struct config_table *table, void *base);
 
 MUST_USE enum status config_read_destinations(struct config_reader *r, const struct yaml_node *map);
-/* list NULL: everything goes to every destination. After config_read_destinations. */
+/* list NULL: everything goes to every destination that takes it. After config_read_destinations. */
 MUST_USE enum status config_read_routes(struct config_reader *r, const struct yaml_node *list);
 
 /* One destination, read, for the checks of what its keys have to do with one another. */
