@@ -415,9 +415,15 @@ static void on_retry(struct dispatch *d, struct lane *l)
 		l->due_ns = d->breaker.due_ns;
 }
 
-static void on_encoding(struct dispatch *d)
+static void on_encoding(struct dispatch *d, const struct export *x)
 {
 	note_answered(d);
+	/* Another version of what the kind speaks. */
+	if (!d->exporter->ops->encoding) {
+		log_info("forward.protocol", "destination=%s reason=%s", d->config->name,
+			 LOG_QUOTE(x->reply.error));
+		return;
+	}
 	if (d->exporter->ops->encoding(d->exporter) != ENCODING_ZSTD)
 		log_warn("forward.encoding",
 			 "destination=%s refused=zstd now=%s hint=\"set compression: gzip\"",
@@ -446,7 +452,7 @@ static void on_reply(struct dispatch *d, struct export *x)
 		on_retry(d, l);
 		break;
 	case VERDICT_ENCODING:
-		on_encoding(d);
+		on_encoding(d, x);
 		break;
 	case VERDICT_COUNT:
 		CHECK(false);

@@ -50,6 +50,7 @@ struct prometheus_changes {
 	struct change **items; /* from 1 */
 	uint32_t count;
 	uint32_t room;
+	bool has_sums;
 };
 
 struct prometheus_delta *prometheus_delta_new(size_t max_bytes)
@@ -147,9 +148,9 @@ void prometheus_changes_free(struct prometheus_changes *c)
 	free(c);
 }
 
-bool prometheus_changes_is_empty(const struct prometheus_changes *c)
+bool prometheus_changes_has_sums(const struct prometheus_changes *c)
 {
-	return c->count == 1;
+	return c->has_sums;
 }
 
 struct arena *prometheus_changes_arena(struct prometheus_changes *c)
@@ -207,6 +208,7 @@ enum status prometheus_changes_open(struct prometheus_changes *c, const struct p
 			return st;
 		c->items[c->count] = x;
 		*entry = c->count++;
+		c->has_sums = c->has_sums || is_counted;
 	}
 	if (!st)
 		*ret = &c->items[*entry]->sum;

@@ -29,7 +29,8 @@ size_t prometheus_delta_count(const struct prometheus_delta *d);
 struct prometheus_changes *prometheus_changes_new(size_t max_bytes, struct budget *budget);
 /* Forgets them. Accepts NULL. */
 void prometheus_changes_free(struct prometheus_changes *c);
-bool prometheus_changes_is_empty(const struct prometheus_changes *c);
+/* It changes sums of delta series, and not other notes only. */
+bool prometheus_changes_has_sums(const struct prometheus_changes *c);
 struct arena *prometheus_changes_arena(struct prometheus_changes *c);
 
 /* The sum as this export leaves it, to be changed: a copy of what was delivered at first. One that

@@ -9,8 +9,6 @@
  * a second look. Messages are bounded by out's cap. */
 #include "gateway/forward/prometheus_write.h"
 
-#include <snappy-c.h>
-
 #include "gateway/telemetry/wire.h"
 
 /* Field numbers. */
@@ -330,16 +328,4 @@ enum status prometheus_write(enum prometheus_protocol protocol, const struct pro
 		if (b->series[i].first)
 			st = append_series(&x, &b->series[i], out);
 	return st;
-}
-
-enum status prometheus_snappy(struct bytes raw, struct buf *out)
-{
-	size_t n = snappy_max_compressed_length(raw.n);
-	enum status st = buf_reserve(out, n);
-	if (st)
-		return st;
-	if (snappy_compress((const char *)raw.p, raw.n, (char *)out->p + out->n, &n) != SNAPPY_OK)
-		return ST_INTERNAL;
-	buf_advance(out, n);
-	return ST_OK;
 }

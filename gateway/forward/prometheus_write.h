@@ -1,5 +1,5 @@
 /* forward/prometheus_write.h - series as a remote write request.
- * Owner: stateless. Needs: forward/prometheus_series.h, libsnappy. */
+ * Owner: stateless. Needs: forward/prometheus_series.h. */
 #ifndef FORWARD_PROMETHEUS_WRITE_H
 #define FORWARD_PROMETHEUS_WRITE_H
 
@@ -13,7 +13,5 @@ enum prometheus_protocol {
 /* Appends the message, uncompressed. ST_TOO_LARGE, ST_BUSY, ST_NO_MEMORY: from out. */
 MUST_USE enum status prometheus_write(enum prometheus_protocol protocol,
 				      const struct prometheus_batch *b, struct buf *out);
-/* Appends raw as one snappy block, as both protocols want it. The same statuses. */
-MUST_USE enum status prometheus_snappy(struct bytes raw, struct buf *out);
 
 #endif
