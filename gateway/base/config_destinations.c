@@ -165,6 +165,40 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 	return check_network(dr);
 }
 
+/* Names that go out as they stand here. */
+static bool is_label_name(const char *s)
+{
+	return *s && !(*s >= '0' && *s <= '9') && strncmp(s, "__", 2) != 0 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+		       strlen(s);
+}
+
+static enum status check_prometheus(const struct destination_reading *dr)
+{
+	enum { LABELS_MAX = 32 };
+	const struct destination_config *d = dr->d;
+	const struct config_map *labels = &d->prometheus_external_labels;
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node,
+				       "destination %s: endpoint is missing: the URL of the "
+				       "receiver, as in http://prometheus:9090/api/v1/write",
+				       d->name);
+	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st)
+		st = check_network(dr);
+	for (size_t i = 0; i < labels->count && !st; i++)
+		if (i >= LABELS_MAX || !is_label_name(labels->items[i].key))
+			return config_fail_at(
+				dr->r, config_given_node(dr, "prometheus.external_labels"),
+				"destination %s: prometheus.external_labels: \"%.64s\" %s", d->name,
+				labels->items[i].key,
+				i >= LABELS_MAX ?
+					"is one label too many: the most is 32" :
+					"is no label name: letters, digits and _, no digit "
+					"first, not __ first");
+	return st;
+}
+
 /* Two writers of one file would rotate it under each other. */
 static enum status check_file(const struct destination_reading *dr)
 {
@@ -201,6 +235,7 @@ static enum status check_destination(const struct destination_reading *dr)
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
 		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
+		[CONFIG_KIND_PROMETHEUS] = check_prometheus,
 		[CONFIG_KIND_LOKI] = check_loki,
 		[CONFIG_KIND_FILE] = check_file,
 	};
@@ -376,7 +411,9 @@ enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
 /* The signals that a kind of destination takes, as bits. */
 static unsigned signals_of(const struct destination_config *d)
 {
-	return d->kind == CONFIG_KIND_LOKI ? 1u << SIGNAL_LOGS : ALL_SIGNALS;
+	return d->kind == CONFIG_KIND_LOKI       ? 1u << SIGNAL_LOGS :
+	       d->kind == CONFIG_KIND_PROMETHEUS ? 1u << SIGNAL_METRICS :
+						   ALL_SIGNALS;
 }
 
 static struct route_config *add_route(struct config *c)
