@@ -221,10 +221,10 @@ static enum status write_entry(struct conversion *c, const struct loki_entry *en
 	if (st)
 		return st;
 	const struct loki_shared *shared = entry->context->shared;
-	if (loki_record_is_apart(r, shared))
+	if (loki_items_are_apart(&r->items, shared))
 		behind = shared->encoded;
 	else
-		st = loki_record_add_shared(r, shared);
+		st = loki_items_add_shared(&r->items, shared);
 	if (!st && c->form->is_json && !*is_first)
 		st = buf_append_byte(c->out, ',');
 	*is_first = false;

@@ -30,4 +30,4 @@ def test_check_config_takes_it(path):
 
 def test_there_are_examples_of_what_users_have():
     kinds = {d["kind"] for p in EXAMPLES for d in yaml.safe_load(p.read_text())["destinations"].values()}
-    assert {"loki", "otlp_http", "otlp_grpc", "file"} <= kinds
+    assert {"loki", "otlp_http", "otlp_grpc", "prometheus", "file"} == kinds
