@@ -60,7 +60,7 @@ struct destination_reading {
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key);
 /* auth.*, of any kind. config_auth.c */
 MUST_USE enum status config_check_auth(const struct destination_reading *dr);
-/* loki.labels. config_loki.c */
+/* endpoint and labels of a Loki. config_loki.c */
 MUST_USE enum status config_check_loki(const struct destination_reading *dr);
 
 /* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */

@@ -291,7 +291,8 @@ static enum status write_push(struct conversion *c)
 		else
 			is_first = false;
 	}
-	c->push.is_too_large = c->bytes > LOKI_PUSH_MAX;
+	/* One alone goes as it is: the operator allows lines of that length. */
+	c->push.is_too_large = c->bytes > LOKI_PUSH_MAX && c->index.count > 1;
 	return !st && c->form->is_json ? buf_append_str(c->out, "]}") : st;
 }
 
