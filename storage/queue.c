@@ -5,7 +5,8 @@
  *     batch go in the transaction that takes the last delivery.
  * (2) A delivery leaves the table only in the transaction that counts its outcome in `totals`.
  * (3) Per destination and signal, at each commit: accepted = queued + dead + the other outcomes.
- *     So whatever inserts a delivery counts `accepted`, in the same transaction.
+ *     So whatever inserts a delivery counts `accepted`, in the same transaction; but for the parts
+ *     of a batch (SETTLE_SPLIT), whose records were accepted with the whole.
  * (4) A batch id is never given out twice, also not over a file that was set aside: a settlement
  *     that comes late can only meet its own batch, or nothing.
  * (5) A settlement may come twice (its first commit failed after it reached the disk): the second
@@ -17,6 +18,8 @@
  *   ready  -> ready   [queue_settle, SETTLE_RETRY]
  *   ready  -> dead    [queue_settle, SETTLE_DEAD]
  *   ready  -> gone    [queue_settle, SETTLE_DELIVERED] [queue_reroute]   gone: the row is deleted
+ *   ready  -> gone    [queue_settle, SETTLE_MOVED, SETTLE_UNREADABLE]
+ *   ready  -> gone, and its parts  (none) -> dead    [queue_settle, SETTLE_SPLIT]
  *
  * `claimed` is in the memory of a destination's thread only. Every move asks queue_may_move, which
  * reads schema/delivery_states.def.
@@ -184,22 +187,8 @@ bool queue_may_move(enum delivery_state from, enum delivery_state to)
 	return from < DELIVERY_STATE_COUNT && to < DELIVERY_STATE_COUNT && moves[from] >> to & 1;
 }
 
-struct delivery {
-	int64_t batch_id;
-	int64_t destination_id;
-	enum delivery_state state;
-	int64_t records;
-	enum signal signal;
-	enum record_class class;
-	int64_t stored_bytes;
-	int64_t batch_records;
-	int64_t first_time_ns;
-	int64_t last_time_ns;
-};
-
-/* ST_END: there is none. */
-static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
-				 struct delivery *ret)
+enum status queue_find_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
+				struct queue_delivery *ret)
 {
 	sqlite3_stmt *s = NULL;
 	enum status st = queue_statement(q, Q_DELIVERY_FIND, &s);
@@ -212,7 +201,7 @@ static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t dest
 		return st;
 	const char *state = (const char *)sqlite3_column_text(s, 0);
 	bool is_ready = state && strcmp(state, delivery_state_text(DELIVERY_READY)) == 0;
-	*ret = (struct delivery){
+	*ret = (struct queue_delivery){
 		.batch_id = batch_id,
 		.destination_id = destination_id,
 		.state = is_ready ? DELIVERY_READY : DELIVERY_DEAD,
@@ -223,13 +212,14 @@ static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t dest
 		.batch_records = sqlite3_column_int64(s, 5),
 		.first_time_ns = sqlite3_column_int64(s, 6),
 		.last_time_ns = sqlite3_column_int64(s, 7),
+		.priority = sqlite3_column_int(s, 8),
 	};
 	stmt_reset(s);
 	return ST_OK;
 }
 
 /* (1) The caller has counted the outcome (2). */
-static enum status remove_delivery(struct queue *q, const struct delivery *d)
+enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *d)
 {
 	CHECK(queue_may_move(d->state, DELIVERY_GONE));
 	int64_t other;
@@ -261,9 +251,9 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 	return stmt_run(s, &q->err);
 }
 
-/* Records that the destination refused within an export that it took. */
-static enum status count_rejected(struct queue *q, const struct settlement *s,
-				  const struct delivery *d, int64_t rejected)
+enum status queue_lose_of(struct queue *q, const struct settlement *s,
+			  const struct queue_delivery *d, enum outcome outcome, int64_t records,
+			  struct bytes detail)
 {
 	int64_t all = d->batch_records > 0 ? d->batch_records : 1;
 	struct queue_loss loss = {
@@ -271,19 +261,19 @@ static enum status count_rejected(struct queue *q, const struct settlement *s,
 		.destination_id = d->destination_id,
 		.signal = signal_text(d->signal),
 		.class = record_class_text(d->class),
-		.reason = outcome_text(OUTCOME_REJECTED),
-		.records = rejected,
-		.bytes = (int64_t)((double)d->stored_bytes * (double)rejected / (double)all),
+		.reason = outcome_text(outcome),
+		.records = records,
+		.bytes = (int64_t)((double)d->stored_bytes * (double)records / (double)all),
 		.first_time_ns = d->first_time_ns,
 		.last_time_ns = d->last_time_ns,
-		.detail = bytes_str(s->error),
+		.detail = detail,
 	};
-	enum status st = queue_count(q, d->destination_id, d->signal, OUTCOME_REJECTED, rejected);
+	enum status st = queue_count(q, d->destination_id, d->signal, outcome, records);
 	return st ? st : queue_lose(q, &loss);
 }
 
 static enum status settle_delivered(struct queue *q, const struct settlement *s,
-				    const struct delivery *d, uint32_t rejected_records)
+				    const struct queue_delivery *d, uint32_t rejected_records)
 {
 	int64_t rejected = rejected_records < d->records ? rejected_records : d->records;
 	enum status st = ST_OK;
@@ -291,12 +281,13 @@ static enum status settle_delivered(struct queue *q, const struct settlement *s,
 		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED,
 				 d->records - rejected);
 	if (!st && rejected > 0)
-		st = count_rejected(q, s, d, rejected);
-	return st ? st : remove_delivery(q, d);
+		/* Within an export that the destination took. */
+		st = queue_lose_of(q, s, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+	return st ? st : queue_remove_delivery(q, d);
 }
 
 static enum status settle_kept(struct queue *q, const struct settlement *s,
-			       const struct delivery *d, enum delivery_state to)
+			       const struct queue_delivery *d, enum delivery_state to)
 {
 	sqlite3_stmt *u = NULL;
 	CHECK(queue_may_move(d->state, to));
@@ -317,8 +308,8 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 	enum status st = ST_OK;
 	for (size_t i = 0; i < s->count && !st; i++) {
 		const struct settle_item *item = &s->items[i];
-		struct delivery d;
-		st = find_delivery(q, item->batch_id, s->destination_id, &d);
+		struct queue_delivery d;
+		st = queue_find_delivery(q, item->batch_id, s->destination_id, &d);
 		if (st == ST_END || (!st && d.state != DELIVERY_READY)) {
 			q->ignored++; /* (5) */
 			st = ST_OK;
@@ -335,6 +326,15 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			break;
 		case SETTLE_DEAD:
 			st = settle_kept(q, s, &d, DELIVERY_DEAD);
+			break;
+		case SETTLE_SPLIT:
+			st = queue_settle_split(q, s, &d, item);
+			break;
+		case SETTLE_MOVED:
+			st = queue_settle_moved(q, &d, item->to_destination_id);
+			break;
+		case SETTLE_UNREADABLE:
+			st = queue_settle_unreadable(q, s, &d);
 			break;
 		}
 	}

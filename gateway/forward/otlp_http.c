@@ -37,7 +37,7 @@ enum {
 	TIMEOUT_HARD = 20,
 	CONNECTION_MAX_IDLE_S = 60,
 	POLL_MAX_MS = 60000,
-	TRANSFERS_MAX = SIGNAL_COUNT * RECORD_CLASS_COUNT
+	TRANSFERS_MAX = EXPORTER_IN_FLIGHT_MAX
 };
 
 struct transfer {
@@ -413,6 +413,7 @@ static enum exporter_event poll_http(struct exporter *x, int64_t deadline_ns, st
 }
 
 const struct exporter_ops otlp_http_ops = {
+	.takes_any_order = true,
 	.open = open_http,
 	.encoding = encoding_now,
 	.send = send_http,
