@@ -20,6 +20,8 @@
  *   ready  -> gone    [queue_settle, SETTLE_DELIVERED] [queue_reroute]   gone: the row is deleted
  *   ready  -> gone    [queue_settle, SETTLE_MOVED, SETTLE_UNREADABLE]
  *   ready  -> gone, and its parts  (none) -> dead    [queue_settle, SETTLE_SPLIT]
+ *   dead   -> ready   [redrive.c, replay]
+ *   any    -> gone    [redrive.c, purge and move]
  *
  * `claimed` is in the memory of a destination's thread only. Every move asks queue_may_move, which
  * reads schema/delivery_states.def.

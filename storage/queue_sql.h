@@ -1,5 +1,6 @@
 /* storage/queue_sql.h - the statements of the queue by name, for storage/queue*.c only.
- * Owner: the writer thread. Needs: storage/queue.h. */
+ * Owner: the writer thread. Needs: storage/queue.h.
+ * large file: all SQL of the queue, in one place. */
 #ifndef STORAGE_QUEUE_SQL_H
 #define STORAGE_QUEUE_SQL_H
 
@@ -39,6 +40,10 @@
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
 	  "last_status = ?5, last_error = ?6 WHERE batch_id = ?1 AND destination_id = ?2")         \
 	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
+	X(DELIVERY_REPLAY,                                                                         \
+	  "UPDATE deliveries SET state = 'ready' WHERE batch_id = ?1 AND destination_id = ?2")     \
+	X(DELIVERY_MOVE, "UPDATE OR IGNORE deliveries SET destination_id = ?3 "                    \
+			 "WHERE batch_id = ?1 AND destination_id = ?2")                            \
 	X(DELIVERY_ANY, "SELECT 1 FROM deliveries WHERE batch_id = ?1 LIMIT 1")                    \
 	X(PAYLOAD_DELETE, "DELETE FROM payloads WHERE batch_id = ?1")                              \
 	X(BATCH_DELETE, "DELETE FROM batches WHERE id = ?1")                                       \
@@ -71,6 +76,9 @@
 	X(SEQUENCE_DELETE, "DELETE FROM sqlite_sequence WHERE name = 'batches'")                   \
 	X(SEQUENCE_INSERT, "INSERT INTO sqlite_sequence (name, seq) VALUES ('batches', ?1)")       \
 	X(SEQUENCE_GET, "SELECT seq FROM sqlite_sequence WHERE name = 'batches'")                  \
+	X(USAGE_ADD,                                                                               \
+	  "INSERT INTO uplink_usage (uplink, period, bytes) VALUES (?1, ?2, max(?3, 0)) "          \
+	  "ON CONFLICT DO UPDATE SET bytes = max(bytes + ?3, 0) RETURNING bytes")                  \
 	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
 	X(PAGE_FREE, "PRAGMA freelist_count")
 

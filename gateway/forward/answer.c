@@ -112,9 +112,7 @@ static void on_refused(struct dispatch *d, struct lane *l, struct slot *slot)
 		return;
 	}
 	d->max_raw_bytes = x->raw_bytes / 2;
-	for (size_t i = 0; i < x->count; i++)
-		claim_window_put_back(d->window, &x->members[i]);
-	lane_remove(l, slot);
+	loading_put_back(d, l, slot);
 }
 
 static void on_retry(struct dispatch *d, struct lane *l, struct slot *slot)
@@ -137,13 +135,15 @@ static void on_retry(struct dispatch *d, struct lane *l, struct slot *slot)
 		l->due_ns = d->breaker.due_ns;
 }
 
-static void on_encoding(struct dispatch *d)
+static void on_encoding(struct dispatch *d, const struct export *x)
 {
+	enum encoding now = d->exporter->ops->encoding(d->exporter);
 	note_answered(d);
-	if (d->exporter->ops->encoding(d->exporter) != ENCODING_ZSTD)
+	if (now != x->encoding)
 		log_warn("forward.encoding",
-			 "destination=%s refused=zstd now=%s hint=\"set compression: gzip\"",
-			 d->config->name, encoding_text(d->exporter->ops->encoding(d->exporter)));
+			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",
+			 d->config->name, encoding_text(x->encoding), encoding_text(now),
+			 encoding_text(now));
 }
 
 void answer_take(struct dispatch *d, struct export *x)
@@ -168,7 +168,7 @@ void answer_take(struct dispatch *d, struct export *x)
 		on_retry(d, l, slot);
 		break;
 	case VERDICT_ENCODING:
-		on_encoding(d);
+		on_encoding(d, x);
 		break;
 	case VERDICT_COUNT:
 		CHECK(false);

@@ -37,5 +37,7 @@ bool breaker_answered(struct breaker *b);
 void breaker_flush(struct breaker *b);
 /* What a bare connection found. A connection ends the wait where the network was at fault. */
 void breaker_probed(struct breaker *b, bool is_reachable);
+/* There is another credential: the wait of an unauthorized destination is over. */
+void breaker_renewed(struct breaker *b);
 
 #endif

@@ -6,6 +6,7 @@
  *   (queue) -> waiting [fill] -> taken [take] -> (gone) [release]
  *              waiting <- taken [put_back]
  *              waiting -> (queue) [fill: newer ones need its room]
+ *              waiting -> (gone) [refresh]
  *
  * and while it is here, whatever its state, fill does not claim it a second time. That is what
  * makes "sent once, unless we crash" true: between the answer of the backend and the commit of the
@@ -13,8 +14,8 @@
  *
  * Fill reads on from where it stopped (a cursor by class). Batch ids grow in the order of commits,
  * so what is new is behind the cursor. What becomes ready again before it (a dead letter that
- * somebody replays) is found by starting from the front: when the class is empty here, and every
- * RESCAN_NS otherwise.
+ * somebody replays) is found by starting from the front: when the class is empty here, when
+ * somebody changed the queue by hand (refresh), and every RESCAN_NS otherwise.
  *
  * With two sides (order: fresh_first) the same list is filled from both ends of the queue. A claim
  * belongs to the side that found it first, and the two meet in the middle, so nothing is claimed
@@ -244,6 +245,19 @@ enum status claim_window_fill(struct claim_window *w, struct claim_reader *r, st
 			st = fill_oldest(w, c, r, e);
 	}
 	return st;
+}
+
+void claim_window_refresh(struct claim_window *w)
+{
+	for (int c = 0; c < RECORD_CLASS_COUNT; c++) {
+		struct class_window *cw = &w->classes[c];
+		for (size_t i = cw->count; i-- > 0;)
+			if (cw->entries[i].state == WAITING)
+				remove_entry(cw, &cw->entries[i]);
+		cw->rescan_ns = 0;
+		cw->low = INT64_MAX;
+		cw->top = 0;
+	}
 }
 
 static bool is_waiting(const struct entry *entry, enum claim_side side, enum signal signal)

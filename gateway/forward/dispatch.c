@@ -26,7 +26,8 @@
 #include "gateway/forward/loading.h"
 
 enum { WINDOW_EXPORTS = 4, IN_FLIGHT_DEFAULT = 4 };
-#define RESCAN_NS (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
+#define RENEWAL_LOOK_NS (NS_PER_S)
+#define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
 
 static void init_lanes(struct dispatch *d, const struct dispatch_options *o)
 {
@@ -126,6 +127,13 @@ static bool start(struct dispatch *d, struct lane *l)
 	return true;
 }
 
+/* Unauthorized: a token that was renewed is tried at once, and not when the long wait ends. */
+static bool waits_for_credential(const struct dispatch *d)
+{
+	return !d->is_paused && d->breaker.state == DESTINATION_UNAUTHORIZED &&
+	       d->exporter->ops->is_renewed;
+}
+
 static bool is_anything_to_do(const struct dispatch *d)
 {
 	for (int i = 0; i < LANES; i++)
@@ -145,6 +153,8 @@ static struct lane *next_lane(struct dispatch *d, int64_t now)
 void dispatch_start_due(struct dispatch *d, int64_t now)
 {
 	settle_retry(&d->settler, now);
+	if (waits_for_credential(d) && d->exporter->ops->is_renewed(d->exporter))
+		breaker_renewed(&d->breaker);
 	if (d->is_paused || !loading_claim(d, now))
 		return;
 	struct lane *l = next_lane(d, now);
@@ -171,6 +181,8 @@ static int64_t next_start_ns(const struct dispatch *d, int64_t now, int64_t next
 	}
 	if (has_any && d->breaker.probe_due_ns > now && d->breaker.probe_due_ns < next)
 		next = d->breaker.probe_due_ns;
+	if (has_any && waits_for_credential(d) && now + RENEWAL_LOOK_NS < next)
+		next = now + RENEWAL_LOOK_NS;
 	if (!d->reader && d->reader_due_ns < next)
 		next = d->reader_due_ns;
 	return next;

@@ -40,6 +40,22 @@ static void reader_failed(struct dispatch *d, enum status st, const struct err *
 			 d->config->name, status_name(st), LOG_QUOTE(err_text(e, st)));
 }
 
+/* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
+static void look_for_changes(struct dispatch *d)
+{
+	uint64_t changes = writer_changes(d->writer);
+	if (changes == d->changes)
+		return;
+	d->changes = changes;
+	for (int i = 0; i < LANES; i++) {
+		struct lane *l = &d->lanes.lanes[i];
+		for (size_t k = l->count; k-- > 0;)
+			if (!l->slots[k].is_in_flight && !l->slots[k].split)
+				loading_put_back(d, l, &l->slots[k]);
+	}
+	claim_window_refresh(d->window);
+}
+
 bool loading_claim(struct dispatch *d, int64_t now)
 {
 	struct err e = { 0 };
@@ -49,6 +65,7 @@ bool loading_claim(struct dispatch *d, int64_t now)
 			return false;
 		st = claim_reader_open(writer_path(d->writer), &d->reader, &e);
 	}
+	look_for_changes(d);
 	if (!st)
 		st = claim_window_fill(d->window, d->reader, &e);
 	/* Rows of the queue itself, not of one batch: the writer looks, and sets the file aside if
@@ -68,6 +85,13 @@ struct export *loading_next(struct dispatch *d, const struct lane *l)
 	struct export *x = export_new(claims, n);
 	x->lane = (int)(l - d->lanes.lanes);
 	return x;
+}
+
+void loading_put_back(struct dispatch *d, struct lane *l, struct slot *slot)
+{
+	for (size_t i = 0; i < slot->export->count; i++)
+		claim_window_put_back(d->window, &slot->export->members[i]);
+	lane_remove(l, slot);
 }
 
 void loading_log_dead(struct dispatch *d, const struct claim *c, uint32_t records, int status,

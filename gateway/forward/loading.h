@@ -9,6 +9,9 @@
 bool loading_claim(struct dispatch *d, int64_t now);
 /* The next export of a lane that has work waiting: its members, not yet its body. */
 struct export *loading_next(struct dispatch *d, const struct lane *l);
+/* The export of a slot was not sent, or is to be sent otherwise: its batches wait in the queue's
+ * order again, and the slot is gone. */
+void loading_put_back(struct dispatch *d, struct lane *l, struct slot *slot);
 /* Make the slot's export ready to be sent. Members that are damaged, gone or too old are settled
  * and left out: with none left it has count 0. ST_INVALID: its part of a batch cannot be told
  * apart. Others: not now. */

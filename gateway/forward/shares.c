@@ -1,4 +1,4 @@
-/* shares.c - start-time fair queueing (Goyal, Vin and Cheng, 1996), for a handful of parties.
+/* shares.c - start-time fair queueing (Goyal, Vin and Cheng, 1996), for up to 64 parties.
  *
  * Each party has a tag: the sum of what it was given, divided by its weight. Who has the lowest tag
  * among those who want is next. So as long as several want, what they are given is in proportion to
@@ -28,7 +28,7 @@ void shares_init(struct shares *s, const int *weights, size_t count)
 		s->weight[i] = weights[i] < 1 ? 1 : (uint32_t)weights[i];
 }
 
-int shares_pick(struct shares *s, unsigned wants)
+int shares_pick(struct shares *s, uint64_t wants)
 {
 	int best = -1;
 	for (size_t i = 0; i < s->count; i++) {

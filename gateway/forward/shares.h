@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SHARES_MAX = 8 };
+enum { SHARES_MAX = 64 };
 
 struct shares {
 	size_t count; /* private below */
@@ -21,7 +21,7 @@ void shares_init(struct shares *s, const int *weights, size_t count);
 /* Whose turn it is among those who want one now (bit i: party i): the one that had least of its
  * share; the first of several that had the same. -1: nobody wants. Changes nothing that the next
  * call would not find again. */
-int shares_pick(struct shares *s, unsigned wants);
+int shares_pick(struct shares *s, uint64_t wants);
 /* The party was given so many bytes (or whatever is shared). */
 void shares_charge(struct shares *s, int party, uint64_t amount);
 
