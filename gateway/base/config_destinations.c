@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "gateway/base/config_reader.h"
+#include "gateway/base/grpc_endpoint.h"
 #include "gateway/base/xalloc.h"
 #include "schema/vocabulary.h"
 
@@ -136,6 +137,22 @@ static enum status check_otlp_http(const struct destination_reading *dr)
 	return st ? st : check_network(dr);
 }
 
+/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
+static enum status check_otlp_grpc(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	struct grpc_endpoint endpoint;
+	struct err e = { 0 };
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	return check_network(dr);
+}
+
 /* Two writers of one file would rotate it under each other. */
 static enum status check_file(const struct destination_reading *dr)
 {
@@ -171,6 +188,7 @@ static enum status check_destination(const struct destination_reading *dr)
 	const struct destination_config *d = dr->d;
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
+		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
 		[CONFIG_KIND_FILE] = check_file,
 	};
 	enum status st = check_kind(dr);

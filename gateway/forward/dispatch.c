@@ -429,13 +429,15 @@ static void on_retry(struct dispatch *d, struct lane *l)
 		l->due_ns = d->breaker.due_ns;
 }
 
-static void on_encoding(struct dispatch *d)
+static void on_encoding(struct dispatch *d, const struct export *x)
 {
+	enum encoding now = d->exporter->ops->encoding(d->exporter);
 	note_answered(d);
-	if (d->exporter->ops->encoding(d->exporter) != ENCODING_ZSTD)
+	if (now != x->encoding)
 		log_warn("forward.encoding",
-			 "destination=%s refused=zstd now=%s hint=\"set compression: gzip\"",
-			 d->config->name, encoding_text(d->exporter->ops->encoding(d->exporter)));
+			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",
+			 d->config->name, encoding_text(x->encoding), encoding_text(now),
+			 encoding_text(now));
 }
 
 static void on_reply(struct dispatch *d, struct export *x)
@@ -460,7 +462,7 @@ static void on_reply(struct dispatch *d, struct export *x)
 		on_retry(d, l);
 		break;
 	case VERDICT_ENCODING:
-		on_encoding(d);
+		on_encoding(d, x);
 		break;
 	case VERDICT_COUNT:
 		CHECK(false);
