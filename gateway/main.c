@@ -95,6 +95,15 @@ static uint64_t slots_of(const struct config *c, const int *slots, char *const *
 	return set;
 }
 
+/* 0: none. */
+static int64_t id_of(const struct config *c, const int64_t *ids, const char *name)
+{
+	for (size_t i = 0; i < c->destination_count; i++)
+		if (strcmp(c->destinations[i].name, name) == 0)
+			return ids[i];
+	return 0;
+}
+
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
@@ -105,17 +114,21 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
+	int64_t ids[DESTINATIONS_MAX];
 	int64_t id;
 	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
 	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
-		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &id, e);
-		if (st)
-			break;
-		struct forward_options o = {
-			.config = d, .writer = g->writer, .slot = slots[i], .destination_id = id
-		};
+		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+	}
+	for (size_t i = 0; i < c->destination_count && !st; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		struct forward_options o = { .config = d,
+					     .writer = g->writer,
+					     .slot = slots[i],
+					     .destination_id = ids[i],
+					     .too_old_id = id_of(c, ids, d->too_old_send_to) };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
 			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);

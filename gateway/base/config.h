@@ -35,6 +35,7 @@ typedef struct config_map config_MAP;
 typedef struct config_map config_SECRET_MAP;
 
 /* Choices, in the order of config.def. */
+enum { CONFIG_ORDER_FIFO, CONFIG_ORDER_FRESH_FIRST };
 enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_OTLP_GRPC, CONFIG_KIND_FILE };
 enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
 

@@ -57,6 +57,17 @@ static const struct exporter_ops *ops_of(const struct destination_config *c)
 	return kinds[c->kind];
 }
 
+/* What an operator paused stays so across a restart. */
+static void restore_pause(struct forward *f)
+{
+	struct destination_stored stored;
+	if (!f->options.writer ||
+	    writer_destination_stored(f->options.writer, f->options.destination_id, &stored))
+		return;
+	if (stored.state == DESTINATION_PAUSED)
+		dispatch_pause(&f->dispatch, stored.since_ns, stored.reason);
+}
+
 enum status forward_new(const struct forward_options *o, struct forward **ret, struct err *e)
 {
 	struct forward *f = xcalloc(1, sizeof(*f));
@@ -73,7 +84,15 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 		free(f);
 		return err_wrap(e, st, "destinations.%s", o->config->name);
 	}
-	dispatch_init(&f->dispatch, o->config, o->writer, o->destination_id, exporter, &f->chan);
+	const struct dispatch_options d = { .config = o->config,
+					    .writer = o->writer,
+					    .destination_id = o->destination_id,
+					    .too_old_id = o->too_old_id,
+					    .exporter = exporter,
+					    .chan = &f->chan,
+					    .shares = o->shares };
+	dispatch_init(&f->dispatch, &d);
+	restore_pause(f);
 	f->publication.chan = &f->chan;
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		f->states[i] = metric_series(M_DESTINATION_STATE, o->config->name,
@@ -103,24 +122,27 @@ static void on_published(struct write_job *job, enum status st)
 static void publish(struct forward *f, int64_t now)
 {
 	struct publication *p = &f->publication;
-	const struct breaker *b = &f->dispatch.breaker;
+	const struct dispatch *d = &f->dispatch;
 	struct destination_update *u = &p->update;
+	enum destination_state state = dispatch_state(d);
+	int64_t since_ns = dispatch_since_wall_ns(d);
+	int64_t due_ns = d->is_paused ? 0 : d->breaker.due_wall_ns;
 	if (p->is_at_writer)
 		return;
-	bool is_change = !p->is_shown || u->state != b->state || u->since_ns != b->since_wall_ns;
-	bool is_news = u->next_attempt_at_ns != b->due_wall_ns ||
-		       u->last_success_at_ns != f->dispatch.last_success_ns;
+	bool is_change = !p->is_shown || u->state != state || u->since_ns != since_ns;
+	bool is_news =
+		u->next_attempt_at_ns != due_ns || u->last_success_at_ns != d->last_success_ns;
 	if (!is_change && !(is_news && now >= p->at_ns + PUBLISH_NS))
 		return;
 	*u = (struct destination_update){ .job = { .done = on_published },
 					  .destination_id = f->options.destination_id,
-					  .state = b->state,
-					  .since_ns = b->since_wall_ns,
-					  .next_attempt_at_ns = b->due_wall_ns,
-					  .last_success_at_ns = f->dispatch.last_success_ns };
-	(void)snprintf(u->reason, sizeof(u->reason), "%s", b->reason);
+					  .state = state,
+					  .since_ns = since_ns,
+					  .next_attempt_at_ns = due_ns,
+					  .last_success_at_ns = d->last_success_ns };
+	(void)snprintf(u->reason, sizeof(u->reason), "%s", dispatch_reason(d));
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
-		series_set(f->states[i], i == (int)b->state);
+		series_set(f->states[i], i == (int)state);
 	p->is_at_writer = true;
 	p->is_shown = true;
 	p->at_ns = now;
@@ -158,7 +180,8 @@ static bool is_over(const struct forward *f, bool is_stopping, int64_t now)
 	const struct dispatch *d = &f->dispatch;
 	if (!is_stopping || d->settler.at_writer > 0 || f->publication.is_at_writer)
 		return false;
-	return now >= atomic_load(&f->stop_ns) || (d->in_flight == 0 && d->settler.unsettled == 0);
+	return now >= atomic_load(&f->stop_ns) ||
+	       (d->lanes.in_flight == 0 && d->settler.unsettled == 0);
 }
 
 /* Start nothing; hear what is still to be heard. */

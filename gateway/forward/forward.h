@@ -14,6 +14,9 @@ struct forward_options {
 	struct writer *writer;
 	int slot; /* from writer_destination */
 	int64_t destination_id;
+	int64_t too_old_id; /* the destination of too_old.send_to; 0: none */
+	const int *shares;  /* of the classes, borrowed until forward_new returns; NULL: the usual
+			       ones */
 };
 
 /* Checks what can be checked without the network (URL, files, keys) and subscribes to the writer:

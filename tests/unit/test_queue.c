@@ -65,7 +65,9 @@ static enum status settle(struct fixture *f, int64_t destination, int64_t batch,
 	s->destination_id = destination;
 	s->at_ns = 9;
 	s->count = 1;
-	s->items[0] = (struct settle_item){ batch, outcome, rejected };
+	s->items[0] = (struct settle_item){ .batch_id = batch,
+					    .outcome = outcome,
+					    .rejected_records = rejected };
 	enum status st = queue_settle(&f->q, s);
 	free(s);
 	return st;
