@@ -488,6 +488,31 @@ void uplink_correct(struct uplink_member *m, enum record_class class, int64_t by
 	unlock(u);
 }
 
+const char *uplink_name(const struct uplink *u)
+{
+	return u->config->name;
+}
+
+bool uplink_is_shut(struct uplink_member *m, enum record_class class)
+{
+	struct uplink *u = m->uplink;
+	int64_t until = 0;
+	lock(u);
+	uplink_usage_turn(&u->usage);
+	enum uplink_wait wait = gate_of(m, class, now_mono_ns(), &until);
+	unlock(u);
+	return wait >= UPLINK_WINDOW;
+}
+
+void uplink_tick(struct uplink_member *m)
+{
+	struct uplink *u = m->uplink;
+	lock(u);
+	uplink_usage_turn(&u->usage);
+	uplink_usage_save(&u->usage, false, now_mono_ns());
+	unlock(u);
+}
+
 static void forget_waiting(struct uplink_member *m, int64_t now)
 {
 	for (int c = 0; c < RECORD_CLASS_COUNT; c++) {
@@ -611,6 +636,7 @@ void uplink_look(struct uplink *u, struct uplink_view *ret)
 	ret->next_change_ns = ret->has_windows && u->next_ns != INT64_MAX ? u->next_ns : 0;
 	for (int i = 0; i < USAGE_PERIODS; i++) {
 		ret->used[i] = u->usage.bytes[i];
+		ret->ends_ns[i] = uplink_usage_end_ns(&u->usage, i);
 		memcpy(ret->periods[i], u->usage.periods[i].name, sizeof(ret->periods[i]));
 	}
 	for (int i = 0; i < UPLINK_MEMBERS_MAX; i++) {
