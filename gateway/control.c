@@ -122,24 +122,14 @@ void switchboard_init(struct switchboard *s, const struct config *c, struct writ
 						.uplinks = list_uplinks },
 				   .config = c,
 				   .forwards = forwards };
-	for (size_t i = 0; i < c->uplink_count; i++) {
+	for (size_t i = 0; i < c->uplink_count; i++)
 		s->uplinks[i] = uplink_new(&c->uplinks[i], w, backoff_system_random);
-		s->shares[i][RECORD_CLASS_CRITICAL] = c->uplinks[i].share_critical;
-		s->shares[i][RECORD_CLASS_WARNING] = c->uplinks[i].share_warning;
-		s->shares[i][RECORD_CLASS_INFO] = c->uplinks[i].share_info;
-	}
 }
 
 struct uplink *switchboard_uplink(const struct switchboard *s, const struct destination_config *d)
 {
 	int i = d->kind == CONFIG_KIND_FILE ? -1 : find_uplink(s, d->uplink);
 	return i < 0 ? NULL : s->uplinks[i];
-}
-
-const int *switchboard_shares(const struct switchboard *s, const struct destination_config *d)
-{
-	int i = d->kind == CONFIG_KIND_FILE ? -1 : find_uplink(s, d->uplink);
-	return i < 0 ? NULL : s->shares[i];
 }
 
 void switchboard_stop(struct switchboard *s, int64_t deadline_ns)

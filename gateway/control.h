@@ -14,7 +14,6 @@ struct switchboard {
 	const struct config *config;
 	struct forward **forwards; /* one for each of config->destinations; borrowed */
 	struct uplink *uplinks[UPLINKS_MAX + 1];
-	int shares[UPLINKS_MAX + 1][RECORD_CLASS_COUNT]; /* of the classes, for each uplink */
 };
 
 /* Makes the uplinks. Borrows all. After writer_open, before the destinations are made; forwards
@@ -23,8 +22,6 @@ void switchboard_init(struct switchboard *s, const struct config *c, struct writ
 		      struct forward **forwards);
 /* The uplink of a destination; NULL: its kind is on none. */
 struct uplink *switchboard_uplink(const struct switchboard *s, const struct destination_config *d);
-/* The shares of the classes that it should keep within itself; NULL: the usual ones. */
-const int *switchboard_shares(const struct switchboard *s, const struct destination_config *d);
 /* After the destinations have stopped, before writer_stop: what was used is stored. */
 void switchboard_stop(struct switchboard *s, int64_t deadline_ns);
 /* After writer_stop and the last forward_free. Accepts a zeroed struct. */

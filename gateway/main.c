@@ -106,6 +106,19 @@ static int64_t id_of(const struct config *c, const int64_t *ids, const char *nam
 	return 0;
 }
 
+/* Classes compete for a destination as they do for its uplink. */
+static void shares_of(const struct config *c, const char *uplink, int shares[RECORD_CLASS_COUNT])
+{
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		const struct uplink_config *u = &c->uplinks[i];
+		if (strcmp(u->name, uplink) != 0)
+			continue;
+		shares[RECORD_CLASS_CRITICAL] = u->share_critical;
+		shares[RECORD_CLASS_WARNING] = u->share_warning;
+		shares[RECORD_CLASS_INFO] = u->share_info;
+	}
+}
+
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
@@ -127,13 +140,15 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	}
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
+		int shares[RECORD_CLASS_COUNT] = { 0 };
+		shares_of(c, d->uplink, shares);
 		struct forward_options o = { .config = d,
 					     .writer = g->writer,
 					     .slot = slots[i],
 					     .destination_id = ids[i],
 					     .too_old_id = id_of(c, ids, d->too_old_send_to),
 					     .uplink = switchboard_uplink(&g->switchboard, d),
-					     .shares = switchboard_shares(&g->switchboard, d) };
+					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
 			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
