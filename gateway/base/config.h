@@ -112,8 +112,7 @@ MUST_USE enum status config_default(struct config **ret, struct err *e);
 void config_free(struct config *c);
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
-/* A rate as in the file: "256KiB/s", "2Mbit/s", "0" for none. False: it is none, or below the least
- * that an uplink takes. */
+/* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */
 bool config_read_rate(const char *text, uint64_t *ret);
 /* docs/configuration.md. */
 MUST_USE enum status config_write_docs(struct buf *out);
