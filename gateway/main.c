@@ -27,6 +27,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/control.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/ingest/receive_grpc.h"
@@ -48,6 +49,7 @@ struct gateway {
 	struct writer *writer;
 	struct ingest *ingest;
 	struct forward **forwards; /* one for each of config->destinations */
+	struct switchboard switchboard;
 	struct salvage *salvage;
 	struct admin *admin;
 	struct receive_grpc *grpc;
@@ -133,6 +135,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	int64_t id;
 	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
 	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
+	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
 		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
@@ -146,6 +149,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 					     .slot = slots[i],
 					     .destination_id = ids[i],
 					     .too_old_id = id_of(c, ids, d->too_old_send_to),
+					     .uplink = switchboard_uplink(&g->switchboard, d),
 					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
@@ -188,6 +192,7 @@ static enum status start_admin(struct gateway *g, struct err *e)
 		.capacity_bytes = c->queue_max_size,
 		.in_flight = in_flight_bytes,
 		.in_flight_ctx = g->ingest,
+		.control = &g->switchboard.control,
 	};
 	return admin_start(&o, &g->admin, e);
 }
@@ -260,10 +265,12 @@ static void stop(struct gateway *g)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
+	switchboard_stop(&g->switchboard, deadline);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
+	switchboard_done(&g->switchboard);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);

@@ -47,6 +47,7 @@ void answer_show_in_flight(struct dispatch *d)
 static void note_answered(struct dispatch *d)
 {
 	int64_t since = d->breaker.since_mono_ns;
+	gate_note_up(&d->gate);
 	if (breaker_answered(&d->breaker))
 		log_info("forward.up", "destination=%s after_s=%.1f", d->config->name,
 			 (double)(now_mono_ns() - since) / (double)NS_PER_S);
@@ -131,6 +132,8 @@ static void on_retry(struct dispatch *d, struct lane *l, struct slot *slot)
 	}
 	if (breaker_failed(&d->breaker, &x->reply, x->started_ns))
 		log_down(d);
+	if (d->breaker.state == DESTINATION_BACKING_OFF)
+		gate_note_down(&d->gate);
 	if (is_answer)
 		l->due_ns = d->breaker.due_ns;
 }
@@ -159,6 +162,7 @@ void answer_take(struct dispatch *d, struct export *x)
 	struct slot *slot = lane_find(l, x);
 	size_t body_bytes = x->body.n;
 	export_unload(x);
+	gate_ended(&d->gate, x, body_bytes);
 	lanes_ended(&d->lanes, l, slot);
 	answer_show_in_flight(d);
 	series_add(d->attempts[x->reply.verdict], 1);
