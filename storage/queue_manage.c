@@ -143,6 +143,17 @@ enum status queue_reroute(struct queue *q, int64_t from_id, const struct queue_r
 	return ST_OK;
 }
 
+enum status queue_save_setting(struct queue *q, const char *name, int64_t value)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_SETTING_SAVE, &s);
+	if (st)
+		return st;
+	stmt_bind_text(s, 1, bytes_str(name));
+	stmt_bind_int(s, 2, value);
+	return stmt_run(s, &q->err);
+}
+
 enum status queue_add_salvage(struct queue *q, const char *path, int64_t found_at_ns,
 			      const char *reason)
 {

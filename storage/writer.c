@@ -132,6 +132,12 @@ void writer_subscribe(struct writer *w, int slot, struct chan *chan)
 	w->subscribers[slot] = chan;
 }
 
+void writer_watch_losses(struct writer *w, struct chan *chan)
+{
+	CHECK(!w->is_started);
+	w->losses = chan;
+}
+
 /* The loop */
 
 static void append_pending(struct writer *w, struct chan_item *list)
@@ -378,6 +384,18 @@ static enum status apply_destination_update(struct queue *q, struct write_job *j
 void writer_update_destination(struct writer *w, struct destination_update *u)
 {
 	u->job.apply = apply_destination_update;
+	writer_give(w, &u->job);
+}
+
+static enum status apply_setting(struct queue *q, struct write_job *job)
+{
+	const struct setting_update *u = (const struct setting_update *)job;
+	return queue_save_setting(q, u->name, u->value);
+}
+
+void writer_save_setting(struct writer *w, struct setting_update *u)
+{
+	u->job.apply = apply_setting;
 	writer_give(w, &u->job);
 }
 

@@ -54,6 +54,7 @@ struct writer {
 	const char *note; /* about the file system; may be NULL */
 	int64_t commit_interval_ns;
 	struct chan *subscribers[DESTINATIONS_MAX];
+	struct chan *losses; /* writer_watch_losses; may be NULL */
 	struct writer_metrics metrics;
 
 	/* the writer thread's own */

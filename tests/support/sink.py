@@ -131,6 +131,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
         message = otlp.parse(signal, otlp.decompress(encoding, body))
+        if mode.status // 100 == 2:
+            sink.keep(signal, message)
         cert = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         sink._note(Received(signal, otlp.record_ids(message), dict(self.headers), len(body),
                             time.monotonic(), mode.status, cert or {}))
@@ -158,6 +160,7 @@ class Sink:
         self.encodings = encodings
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
+        self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()
         self._lock = threading.Condition()
