@@ -62,6 +62,9 @@
 	X(SEQUENCE_DELETE, "DELETE FROM sqlite_sequence WHERE name = 'batches'")                   \
 	X(SEQUENCE_INSERT, "INSERT INTO sqlite_sequence (name, seq) VALUES ('batches', ?1)")       \
 	X(SEQUENCE_GET, "SELECT seq FROM sqlite_sequence WHERE name = 'batches'")                  \
+	X(USAGE_ADD,                                                                               \
+	  "INSERT INTO uplink_usage (uplink, period, bytes) VALUES (?1, ?2, max(?3, 0)) "          \
+	  "ON CONFLICT DO UPDATE SET bytes = max(bytes + ?3, 0) RETURNING bytes")                  \
 	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
 	X(PAGE_FREE, "PRAGMA freelist_count")
 
