@@ -27,6 +27,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/forward/check_destination.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/ingest/loss_reporter.h"
@@ -350,5 +351,5 @@ static int run(const char *config_path)
 
 int main(int argc, char **argv)
 {
-	return cli_main(argc, argv, run);
+	return cli_main(argc, argv, run, check_destination);
 }

@@ -53,4 +53,7 @@ extern const struct exporter_ops otlp_http_ops; /* otlp_http.c */
 extern const struct exporter_ops otlp_grpc_ops; /* otlp_grpc.c */
 extern const struct exporter_ops file_ops;      /* file.c */
 
+/* Of the destination's kind (forward.c). */
+const struct exporter_ops *exporter_ops_of(const struct destination_config *c);
+
 #endif
