@@ -35,8 +35,10 @@ typedef struct config_map config_MAP;
 typedef struct config_map config_SECRET_MAP;
 
 /* Choices, in the order of config.def. */
-enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_OTLP_GRPC, CONFIG_KIND_FILE };
+enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_OTLP_GRPC, CONFIG_KIND_LOKI, CONFIG_KIND_FILE };
 enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
+enum { CONFIG_LOKI_FORMAT_PROTOBUF, CONFIG_LOKI_FORMAT_JSON };
+enum { CONFIG_LOKI_LONG_LINES_CUT, CONFIG_LOKI_LONG_LINES_LEAVE_OUT };
 
 struct destination_config {
 	char *name;

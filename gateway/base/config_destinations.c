@@ -137,6 +137,18 @@ static enum status check_otlp_http(const struct destination_reading *dr)
 	return st ? st : check_network(dr);
 }
 
+static enum status check_loki(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st)
+		st = check_network(dr);
+	return st ? st : config_check_loki(dr);
+}
+
 /* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
 static enum status check_otlp_grpc(const struct destination_reading *dr)
 {
@@ -189,6 +201,7 @@ static enum status check_destination(const struct destination_reading *dr)
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
 		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
+		[CONFIG_KIND_LOKI] = check_loki,
 		[CONFIG_KIND_FILE] = check_file,
 	};
 	enum status st = check_kind(dr);
@@ -358,13 +371,40 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 	return st;
 }
 
+enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
+
+/* The signals that a kind of destination takes, as bits. */
+static unsigned signals_of(const struct destination_config *d)
+{
+	return d->kind == CONFIG_KIND_LOKI ? 1u << SIGNAL_LOGS : ALL_SIGNALS;
+}
+
 static struct route_config *add_route(struct config *c)
 {
 	struct route_config *route = &c->routes[c->route_count++];
-	route->signal_mask = (1u << SIGNAL_COUNT) - 1;
+	route->signal_mask = ALL_SIGNALS;
 	route->class_mask = (1u << RECORD_CLASS_COUNT) - 1;
 	route->to = xcalloc(1, sizeof(char *));
 	return route;
+}
+
+/* What a destination cannot take would only become dead letters there. */
+static enum status check_signals(const struct config_reader *r, const struct yaml_node *n,
+				 const struct route_config *route)
+{
+	const struct config *c = r->config;
+	for (char **to = route->to; *to; to++)
+		for (size_t i = 0; i < c->destination_count; i++) {
+			const struct destination_config *d = &c->destinations[i];
+			unsigned wrong = route->signal_mask & ~signals_of(d);
+			if (!wrong || strcmp(d->name, *to) != 0)
+				continue;
+			return config_fail_at(
+				r, n, "this route sends %s to %s, which takes %s only: match them",
+				signal_text((enum signal)__builtin_ctz(wrong)), d->name,
+				signal_text((enum signal)__builtin_ctz(signals_of(d))));
+		}
+	return ST_OK;
 }
 
 static enum status read_route(struct config_reader *r, const struct yaml_node *n)
@@ -391,7 +431,30 @@ static enum status read_route(struct config_reader *r, const struct yaml_node *n
 		route->signal_mask = masks[0];
 	if (masks[1])
 		route->class_mask = masks[1];
-	return st;
+	return st ? st : check_signals(r, n, route);
+}
+
+/* Everything to every destination that takes it: one route where all take all. */
+static void add_default_routes(struct config *c)
+{
+	unsigned common = ALL_SIGNALS;
+	for (size_t i = 0; i < c->destination_count; i++)
+		common &= signals_of(&c->destinations[i]);
+	c->routes = xcalloc(SIGNAL_COUNT, sizeof(struct route_config));
+	for (unsigned s = 0; s < SIGNAL_COUNT; s++) {
+		unsigned mask = common == ALL_SIGNALS ? ALL_SIGNALS : 1u << s;
+		struct route_config *route = add_route(c);
+		route->signal_mask = mask;
+		for (size_t i = 0; i < c->destination_count; i++)
+			if (signals_of(&c->destinations[i]) & mask)
+				config_list_add(&route->to, c->destinations[i].name);
+		if (mask == ALL_SIGNALS)
+			return;
+		if (!route->to[0]) {
+			free(route->to);
+			c->route_count--;
+		}
+	}
 }
 
 enum status config_read_routes(struct config_reader *r, const struct yaml_node *list)
@@ -400,10 +463,7 @@ enum status config_read_routes(struct config_reader *r, const struct yaml_node *
 	if (!list || yaml_is_null(list)) {
 		if (c->destination_count == 0)
 			return ST_OK;
-		c->routes = xcalloc(1, sizeof(struct route_config));
-		struct route_config *route = add_route(c);
-		for (size_t i = 0; i < c->destination_count; i++)
-			config_list_add(&route->to, c->destinations[i].name);
+		add_default_routes(c);
 		return ST_OK;
 	}
 	if (list->kind != YAML_LIST)

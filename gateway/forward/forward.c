@@ -52,6 +52,7 @@ const struct exporter_ops *exporter_ops_of(const struct destination_config *c)
 	static const struct exporter_ops *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
 		[CONFIG_KIND_OTLP_GRPC] = &otlp_grpc_ops,
+		[CONFIG_KIND_LOKI] = &loki_ops,
 		[CONFIG_KIND_FILE] = &file_ops,
 	};
 	return kinds[c->kind];

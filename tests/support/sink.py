@@ -154,6 +154,8 @@ class _Server(http.server.ThreadingHTTPServer):
 class Sink:
     """tls: an ssl.SSLContext. paths: URL path -> signal. encodings: others are answered with 415."""
 
+    handler = _Handler
+
     def __init__(self, port=0, *, tls=None, paths=None, encodings=("none", "gzip", "zstd")):
         self.port = port
         self.paths = paths or PATHS
@@ -175,7 +177,7 @@ class Sink:
         """On the port that it had before, where it had one."""
         assert self._server is None, "it runs already"
         self._hung = threading.Event()
-        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._server = _Server(("127.0.0.1", self.port), self.handler)
         self._server.sink = self
         if self._tls:
             self._server.socket = self._tls.wrap_socket(
