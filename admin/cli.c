@@ -102,7 +102,9 @@ enum {
 	COMMON = sizeof(common) / sizeof(common[0]),
 	FIRST_FILTER = 1000,
 	FIRST_DEFAULT = 5,
-	TIMEOUT_DEFAULT = 60, CHECK_DEFAULT = 10 };
+	TIMEOUT_DEFAULT = 60,
+	CHECK_DEFAULT = 10
+};
 
 static void print_exit_codes(void)
 {

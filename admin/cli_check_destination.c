@@ -14,6 +14,24 @@ void cli_set_check(cli_check_fn fn)
 	check = fn;
 }
 
+static void keep_step(void *ctx, const struct check_step *s)
+{
+	*(struct check_step *)ctx = *s;
+}
+
+bool cli_is_usable(const struct config *c, const struct destination_config *d)
+{
+	struct check_step s = { 0 };
+	const struct check_request r = {
+		.config = c, .destination = d, .is_config_only = true, .tell = keep_step, .ctx = &s
+	};
+	if (!check || check(&r) == CHECK_RESULT_FINE)
+		return true;
+	(void)fprintf(stderr, "tidegate: %s:%d: destinations.%s: %s\n",
+		      c->file ? c->file : "default", d->line, d->name, s.text);
+	return false;
+}
+
 static const char *outcome_word(enum check_outcome o)
 {
 	static const char *const words[] = { [CHECK_FINE] = "ok",

@@ -24,7 +24,8 @@ struct call {
 	struct gateway_view gateway;
 	struct sampler *sampler;
 	struct writer *writer;
-	const char *caller; /* address of whoever asks, for the loss ledger */
+	const char *caller;       /* address of whoever asks, for the loss ledger */
+	atomic_bool *is_stopping; /* the listener is: end soon */
 	struct parameters parameters;
 	int64_t id;                /* of the path's {id} */
 	struct buf out;            /* the answer's body, or */

@@ -51,6 +51,7 @@ struct admin {
 	size_t (*in_flight)(void *ctx);
 	void *in_flight_ctx;
 	int64_t started_ns;
+	atomic_bool is_stopping;
 	struct sampler sampler;
 	struct budget budget;
 };
@@ -344,7 +345,8 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 			  .gateway = look(a),
 			  .sampler = &a->sampler,
 			  .writer = a->writer,
-			  .caller = caller };
+			  .caller = caller,
+			  .is_stopping = &a->is_stopping };
 	struct err e = { 0 };
 	write_caller(con, caller, sizeof(caller));
 	parameters_init(&c.parameters);
@@ -472,6 +474,7 @@ void admin_stop(struct admin *a)
 {
 	if (!a)
 		return;
+	atomic_store(&a->is_stopping, true);
 	MHD_stop_daemon(a->daemon);
 	admin_free(a);
 }

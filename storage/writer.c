@@ -399,17 +399,20 @@ void writer_save_setting(struct writer *w, struct setting_update *u)
 	writer_give(w, &u->job);
 }
 
-uint64_t writer_changes(struct writer *w)
+uint64_t writer_changes(struct writer *w, int slot)
 {
-	return atomic_load(&w->changes);
+	return atomic_load(&w->changes[slot]);
 }
 
-void writer_changed(struct writer *w)
+void writer_changed(struct writer *w, int64_t destination_id)
 {
-	atomic_fetch_add(&w->changes, 1);
-	for (int i = 0; i < w->store.slot_count; i++)
+	for (int i = 0; i < w->store.slot_count; i++) {
+		if (w->store.slots[i].id != destination_id)
+			continue;
+		atomic_fetch_add(&w->changes[i], 1);
 		if (w->subscribers[i])
 			chan_ring(w->subscribers[i]);
+	}
 }
 
 enum status writer_state(struct writer *w)

@@ -26,6 +26,7 @@ enum check_result {
 struct check_request {
 	const struct config *config;
 	const struct destination_config *destination; /* one of config's */
+	bool is_config_only;                          /* no step but the first: no network */
 	bool is_without_send;                         /* look, but leave no test record */
 	int64_t timeout_ns;                           /* of each step */
 	void (*tell)(void *ctx, const struct check_step *s);

@@ -273,7 +273,9 @@ enum check_result check_destination(const struct check_request *r)
 	enum check_result result = CHECK_RESULT_INVALID;
 	if (!open_exporter(&k))
 		goto out;
-	if (r->destination->kind == CONFIG_KIND_FILE)
+	if (r->is_config_only)
+		result = CHECK_RESULT_FINE;
+	else if (r->destination->kind == CONFIG_KIND_FILE)
 		result = check_file(r) ? CHECK_RESULT_FINE : CHECK_RESULT_REFUSED;
 	else if (!check_network(r))
 		result = CHECK_RESULT_UNREACHABLE;

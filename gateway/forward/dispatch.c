@@ -122,7 +122,7 @@ static void take_apart(struct dispatch *d, struct lane *l)
 /* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
 static void look_for_changes(struct dispatch *d)
 {
-	uint64_t changes = writer_changes(d->writer);
+	uint64_t changes = writer_changes(d->writer, d->slot);
 	if (changes == d->changes)
 		return;
 	d->changes = changes;

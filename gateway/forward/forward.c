@@ -75,6 +75,7 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 		return err_wrap(e, st, "destinations.%s", o->config->name);
 	}
 	dispatch_init(&f->dispatch, o->config, o->writer, o->destination_id, exporter, &f->chan);
+	f->dispatch.slot = o->slot;
 	f->publication.chan = &f->chan;
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		f->states[i] = metric_series(M_DESTINATION_STATE, o->config->name,

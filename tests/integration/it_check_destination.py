@@ -132,6 +132,14 @@ def test_what_is_not_configured(tmp_path):
     assert "tls.ca_file" in check(tmp_path, http("https://127.0.0.1:1", tls={"ca_file": "/nowhere.pem"}), code=INVALID)
 
 
+def test_check_config_sees_files_that_are_missing(tmp_path):
+    config = tmp_path / "tidegate.yaml"
+    config.write_text("destinations:\n  central: {kind: otlp_http, endpoint: https://127.0.0.1:1, tls: {ca_file: /nowhere.pem}}\n")
+    done = subprocess.run([binary(), "check-config", "--config", str(config)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == INVALID
+    assert f"{config}:2: destinations.central: tls.ca_file: cannot read /nowhere.pem" in done.stderr
+
+
 @pytest.mark.parametrize("destination,says,hint", [
     (lambda: http(f"http://127.0.0.1:{closed_port()}"), "Connection refused", "does the backend run"),
     (lambda: {"kind": "otlp_grpc", "endpoint": f"http://127.0.0.1:{closed_port()}"}, "Connection refused", "4317 gRPC"),
