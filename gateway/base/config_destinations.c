@@ -244,6 +244,8 @@ static enum status check_destination(const struct destination_reading *dr)
 		st = checks[d->kind](dr);
 	if (!st)
 		st = check_uplink(dr);
+	if (!st)
+		st = config_check_order(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
 		const struct yaml_node *n =
 			config_given_node(dr, "retry_on_failure.initial_interval");
@@ -289,7 +291,7 @@ enum status config_read_destinations(struct config_reader *r, const struct yaml_
 	enum status st = ST_OK;
 	for (const struct yaml_node *n = map->first; n && !st; n = n->next)
 		st = read_destination(r, n);
-	return st;
+	return st ? st : config_check_diversions(r, map);
 }
 
 static const char *signal_word(unsigned i)
