@@ -6,20 +6,31 @@ import subprocess
 import pytest
 import yaml
 
+from tests.support import pki
 from tests.support.gateway import ROOT, binary
 
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml")) + [ROOT / "deploy" / "tidegate.yaml"]
 VALUES = {"URL": "https://backend.example.com", "USER": "123456", "ID": "123456", "TOKEN": "hush", "FILE": "/etc/token"}
 
 
-def environment(text):
-    """What has no default in the file."""
-    return {name: next(v for k, v in VALUES.items() if name.endswith(k)) for name in re.findall(r"\$\{(\w+)\}", text)}
+def environment(text, files):
+    """What has no default in the file, and where the files are that it reads."""
+    env = {name: next(v for k, v in VALUES.items() if name.endswith(k)) for name in re.findall(r"\$\{(\w+)\}", text)}
+    return {**env, "TOKEN_FILE": str(files / "token"), "CERTS": str(files)}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("etc")
+    (directory / "token").write_text("hush\n")
+    pki.make_authority(directory, "ca")
+    pki.make_certificate(directory, "site", "ca", "extendedKeyUsage=clientAuth\n")
+    return directory
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: pathlib.Path(p).name)
-def test_check_config_takes_it(path):
-    env = environment(path.read_text())
+def test_check_config_takes_it(path, files):
+    env = environment(path.read_text(), files)
     done = subprocess.run([binary(), "check-config", "--config", str(path)], env=env, capture_output=True, text=True,
                           timeout=30, check=False)
     assert done.returncode == 0, done.stderr
