@@ -234,6 +234,17 @@ START_TEST(damage_is_named_by_path_and_byte)
 		  { 2, 2, 1 },
 		  "\x0a\x10xy",
 		  4 },
+		{ "resource_spans.scope_spans.spans.trace_id: a trace id has 16 bytes or none at "
+		  "byte 8",
+		  { 2, 2, 1 },
+		  "\x0a\x02xy",
+		  4 },
+		{ "resource_spans.scope_spans.spans.parent_span_id: a span id has 8 bytes or none "
+		  "at "
+		  "byte 8",
+		  { 2, 2, 1 },
+		  "\x22\x01x",
+		  3 },
 		{ "resource_spans.scope_spans.spans.name: the wire type is not that of this field "
 		  "at "
 		  "byte 6",
@@ -467,6 +478,7 @@ START_TEST(unknown_fields_and_odd_but_legal_encodings_pass)
 	       "1234",
 	       24);
 	append("\xaa\x00\x84\x00name", 8);
+	append("\x0a\x00\x12\x00\x22\x00", 6); /* ids that are set, to nothing */
 	WRAP(&body, 2, 2, 1);
 	append("\xa0\x06\x01", 3);
 	struct scan scan;
