@@ -96,3 +96,10 @@ void breaker_probed(struct breaker *b, bool is_reachable)
 		wait_for(b, 0);
 	b->is_unreachable = !is_reachable;
 }
+
+void breaker_renewed(struct breaker *b)
+{
+	/* Not again once it is due: asked at each turn, it would stay ahead of the turn's time. */
+	if (b->state == DESTINATION_UNAUTHORIZED && b->due_ns > now_mono_ns())
+		wait_for(b, 0);
+}
