@@ -3,8 +3,8 @@
 #ifndef INGEST_GRPC_CONNECTION_H
 #define INGEST_GRPC_CONNECTION_H
 
-#include "gateway/ingest/grpc_call.h"
 #include "gateway/base/transport.h"
+#include "gateway/ingest/grpc_call.h"
 
 struct grpc_connection {
 	LIST_ENTRY(grpc_connection) link;  /* receive_grpc.c: all connections */
@@ -18,6 +18,7 @@ struct grpc_connection {
 	LIST_HEAD(, grpc_call) calls;
 	struct buf out; /* made by nghttp2, not yet written */
 	size_t out_sent;
+	size_t charged_bytes;  /* for out, while the peer does not take it */
 	size_t held_bytes;     /* complete messages that are not answered yet */
 	size_t owed_bytes;     /* received, but not given back to the connection's window */
 	unsigned control_cost; /* frames that carry no request, since the last request */

@@ -262,6 +262,7 @@ enum status receive_grpc_start(const struct receive_grpc_options *o, struct inge
 	r->server.options = *o;
 	r->server.options.endpoint = NULL; /* borrowed until return only */
 	r->server.ingest = in;
+	budget_init(&r->server.overhead, ingest_max_message_bytes(in));
 	r->server.read_buffer = xcalloc(1, GRPC_READ_SIZE);
 	r->server.now_ns = now_mono_ns();
 	r->listen_fd = -1;
