@@ -4,13 +4,16 @@
 #define INGEST_GRPC_CONNECTION_H
 
 #include "gateway/base/transport.h"
+#include <sys/socket.h>
+
 #include "gateway/ingest/grpc_call.h"
 
 struct grpc_connection {
 	LIST_ENTRY(grpc_connection) link;  /* receive_grpc.c: all connections */
 	SLIST_ENTRY(grpc_connection) next; /* receive_grpc.c: those to flush in this turn */
 	bool is_listed;
-	uint32_t polled; /* receive_grpc.c: what epoll waits for */
+	uint32_t polled;              /* receive_grpc.c: what epoll waits for */
+	struct sockaddr_storage peer; /* receive_grpc.c: whose it is */
 	struct transport transport;
 	/* Private. */
 	struct grpc_server *server;
