@@ -271,16 +271,6 @@ START_TEST(bad_documents_are_refused_with_path_and_line)
 		  "resourceSpans[0].scopeSpans[0].spans[0].traceId: not an even number of hex "
 		  "digits on "
 		  "line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":\"abcd\"}]}]}]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].traceId: a trace id has 32 hex digits "
-		  "or none on "
-		  "line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"parentSpanId\":\"abcd\"}]}]}"
-		  "]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].parentSpanId: a span id has 16 hex "
-		  "digits "
-		  "or none on "
-		  "line 1" },
 		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"kind\":\"SPAN_KIND_SERVER\"}"
 		  "]}]}]}",
 		  "resourceSpans[0].scopeSpans[0].spans[0].kind: enums are integers in OTLP, not "
@@ -330,6 +320,31 @@ START_TEST(bad_documents_are_refused_with_path_and_line)
 		ck_assert_msg(st == ST_INVALID, "%s was taken", cases[i].json);
 		ck_assert_str_eq(err.text, cases[i].error);
 		ck_assert(bytes_equal(buf_view(&body), bytes_str("before")));
+		end();
+	}
+}
+END_TEST
+
+START_TEST(ids_have_their_length_or_none)
+{
+	static const struct {
+		const char *span;
+		const char *error; /* NULL: taken */
+	} cases[] = {
+		{ "{\"traceId\":\"\",\"spanId\":\"\"}", NULL },
+		{ "{\"traceId\":\"abcd\"}", "traceId: a trace id has 32 hex digits or none" },
+		{ "{\"parentSpanId\":\"5b8efff798038103d269b633813fc60c\"}",
+		  "parentSpanId: a span id has 16 hex digits or none" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		begin();
+		EXPECT_OK(buf_printf(&text,
+				     "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[%s]}]}]}",
+				     cases[i].span));
+		EXPECT_STATUS(json_to_otlp(SIGNAL_TRACES, buf_view(&text), &body, &err),
+			      cases[i].error ? ST_INVALID : ST_OK);
+		if (cases[i].error)
+			ck_assert_ptr_nonnull(strstr(err.text, cases[i].error));
 		end();
 	}
 }
@@ -555,6 +570,7 @@ int main(void)
 		every_field_survives_json_to_protobuf_to_json,
 		all_legal_forms_of_a_value_are_taken,
 		bad_documents_are_refused_with_path_and_line,
+		ids_have_their_length_or_none,
 		documents_have_a_depth_limit,
 		a_document_cut_or_changed_anywhere_is_survived,
 		scattered_parts_come_together,
