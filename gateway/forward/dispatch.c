@@ -95,7 +95,7 @@ static void send_export(struct dispatch *d, struct lane *l, struct slot *slot)
 	struct export *x = slot->export;
 	x->attempts++;
 	x->started_ns = now_mono_ns();
-	lanes_started(&d->lanes, l, slot);
+	lanes_started(&d->lanes, l, slot, breaker_is_up(&d->breaker));
 	answer_show_in_flight(d);
 	d->exporter->ops->send(d->exporter, x);
 }

@@ -129,6 +129,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode in ("hang", "drop"):
             self.close_connection = True
             return
+        sink._paused.wait(sink.delay_s)
         encoding = self.headers.get("Content-Encoding", "none")
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
@@ -162,12 +163,14 @@ class Sink:
         self.encodings = encodings
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
+        self.delay_s = 0  # before each answer: a slow link
         self.poison = frozenset()
         self.poison_words = b""
         self._tls = tls
         self._mode = Mode()
         self._lock = threading.Condition()
         self._hung = threading.Event()
+        self._paused = threading.Event()  # never set: to wait with a time-out
         self._connections = set()
         self._server = None
         self._thread = None
