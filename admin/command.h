@@ -111,5 +111,13 @@ enum exit_code cli_dead_replay(const struct cli_options *o);
 enum exit_code cli_dead_purge(const struct cli_options *o);
 enum exit_code cli_queue_purge(const struct cli_options *o);
 enum exit_code cli_queue_move(const struct cli_options *o);
+enum exit_code cli_pause(const struct cli_options *o);
+enum exit_code cli_resume(const struct cli_options *o);
+enum exit_code cli_flush(const struct cli_options *o);
+enum exit_code cli_uplink(const struct cli_options *o);
+enum exit_code cli_uplink_pause(const struct cli_options *o);
+enum exit_code cli_uplink_resume(const struct cli_options *o);
+enum exit_code cli_uplink_flush(const struct cli_options *o);
+enum exit_code cli_uplink_reset(const struct cli_options *o);
 
 #endif

@@ -27,6 +27,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/control.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/ingest/receive_grpc.h"
@@ -48,6 +49,7 @@ struct gateway {
 	struct writer *writer;
 	struct ingest *ingest;
 	struct forward **forwards; /* one for each of config->destinations */
+	struct switchboard switchboard;
 	struct salvage *salvage;
 	struct admin *admin;
 	struct receive_grpc *grpc;
@@ -123,6 +125,8 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	static const char *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
 		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
+		[CONFIG_KIND_PROMETHEUS] = "prometheus",
+		[CONFIG_KIND_LOKI] = "loki",
 		[CONFIG_KIND_FILE] = "file",
 	};
 	const struct config *c = g->config;
@@ -131,6 +135,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	int64_t id;
 	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
 	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
+	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
 		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
@@ -144,6 +149,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 					     .slot = slots[i],
 					     .destination_id = ids[i],
 					     .too_old_id = id_of(c, ids, d->too_old_send_to),
+					     .uplink = switchboard_uplink(&g->switchboard, d),
 					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
@@ -186,6 +192,7 @@ static enum status start_admin(struct gateway *g, struct err *e)
 		.capacity_bytes = c->queue_max_size,
 		.in_flight = in_flight_bytes,
 		.in_flight_ctx = g->ingest,
+		.control = &g->switchboard.control,
 	};
 	return admin_start(&o, &g->admin, e);
 }
@@ -235,7 +242,9 @@ static enum status start(struct gateway *g, struct err *e)
 		.retry_after_s = RETRY_AFTER_S,
 	};
 	g->ingest = ingest_new(&o);
-	st = start_storage(g, e);
+	st = ingest_start(g->ingest, e);
+	if (!st)
+		st = start_storage(g, e);
 	if (!st)
 		st = start_admin(g, e);
 	return st ? st : start_receivers(g, e);
@@ -251,14 +260,17 @@ static void stop(struct gateway *g)
 	/* HTTP gives unfinished uploads a second, gRPC all the time that there is. */
 	receive_http_stop(g->http, deadline);
 	receive_grpc_stop(g->grpc, deadline);
+	ingest_stop(g->ingest); /* it may still give to the writer */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
+	switchboard_stop(&g->switchboard, deadline);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
+	switchboard_done(&g->switchboard);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);

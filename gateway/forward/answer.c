@@ -47,6 +47,7 @@ void answer_show_in_flight(struct dispatch *d)
 static void note_answered(struct dispatch *d)
 {
 	int64_t since = d->breaker.since_mono_ns;
+	gate_note_up(&d->gate);
 	if (breaker_answered(&d->breaker))
 		log_info("forward.up", "destination=%s after_s=%.1f", d->config->name,
 			 (double)(now_mono_ns() - since) / (double)NS_PER_S);
@@ -131,14 +132,23 @@ static void on_retry(struct dispatch *d, struct lane *l, struct slot *slot)
 	}
 	if (breaker_failed(&d->breaker, &x->reply, x->started_ns))
 		log_down(d);
+	if (d->breaker.state == DESTINATION_BACKING_OFF)
+		gate_note_down(&d->gate);
 	if (is_answer)
 		l->due_ns = d->breaker.due_ns;
 }
 
 static void on_encoding(struct dispatch *d, const struct export *x)
 {
-	enum encoding now = d->exporter->ops->encoding(d->exporter);
+	const struct exporter_ops *ops = d->exporter->ops;
 	note_answered(d);
+	if (!ops->encoding) {
+		/* Another version of what the kind speaks. */
+		log_info("forward.protocol", "destination=%s reason=%s", d->config->name,
+			 LOG_QUOTE(x->reply.error));
+		return;
+	}
+	enum encoding now = ops->encoding(d->exporter);
 	if (now != x->encoding)
 		log_warn("forward.encoding",
 			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",
@@ -152,6 +162,7 @@ void answer_take(struct dispatch *d, struct export *x)
 	struct slot *slot = lane_find(l, x);
 	size_t body_bytes = x->body.n;
 	export_unload(x);
+	gate_ended(&d->gate, x, body_bytes);
 	lanes_ended(&d->lanes, l, slot);
 	answer_show_in_flight(d);
 	series_add(d->attempts[x->reply.verdict], 1);

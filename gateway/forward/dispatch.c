@@ -69,6 +69,7 @@ void dispatch_init(struct dispatch *d, const struct dispatch_options *o)
 				       .window = d->window,
 				       .destination_id = o->destination_id };
 	settle_init(&d->settler, c->name);
+	gate_init(&d->gate, o->uplink, c->name, o->chan);
 	for (int v = 0; v < VERDICT_COUNT; v++)
 		d->attempts[v] = metric_series(M_DESTINATION_ATTEMPTS, c->name,
 					       outcome_verdict_text((enum verdict)v));
@@ -85,6 +86,7 @@ void dispatch_done(struct dispatch *d)
 	settle_done(&d->settler);
 	claim_window_free(d->window);
 	encoder_done(&d->encoder);
+	gate_done(&d->gate);
 	*d = (struct dispatch){ 0 };
 }
 
@@ -97,11 +99,12 @@ static void send_export(struct dispatch *d, struct lane *l, struct slot *slot)
 	x->started_ns = now_mono_ns();
 	lanes_started(&d->lanes, l, slot, breaker_is_up(&d->breaker));
 	answer_show_in_flight(d);
+	gate_sent(&d->gate, x);
 	d->exporter->ops->send(d->exporter, x);
 }
 
 /* False: nothing more can be started now. */
-static bool start(struct dispatch *d, struct lane *l)
+static bool start_granted(struct dispatch *d, struct lane *l)
 {
 	struct slot *slot = lane_slot(l);
 	if (!slot->export && slot->split) {
@@ -134,12 +137,24 @@ static bool waits_for_credential(const struct dispatch *d)
 	       d->exporter->ops->is_renewed;
 }
 
-static bool is_anything_to_do(const struct dispatch *d)
+static bool start(struct dispatch *d, struct lane *l)
 {
+	if (!gate_pass(&d->gate, l->class)) {
+		d->lanes.closed = d->gate.closed;
+		return true; /* another class may */
+	}
+	bool is_more = start_granted(d, l);
+	gate_give_back(&d->gate); /* where nothing was sent */
+	return is_more;
+}
+
+static bool find_work(const struct dispatch *d, bool ret_of[RECORD_CLASS_COUNT])
+{
+	bool has_any = false;
 	for (int i = 0; i < LANES; i++)
 		if (lane_has_work(&d->lanes, &d->lanes.lanes[i]))
-			return true;
-	return false;
+			has_any = ret_of[d->lanes.lanes[i].class] = true;
+	return has_any;
 }
 
 static struct lane *next_lane(struct dispatch *d, int64_t now)
@@ -157,10 +172,13 @@ void dispatch_start_due(struct dispatch *d, int64_t now)
 		breaker_renewed(&d->breaker);
 	if (d->is_paused || !loading_claim(d, now))
 		return;
+	bool work[RECORD_CLASS_COUNT] = { 0 };
+	gate_turn(&d->gate, find_work(d, work), now);
+	d->lanes.closed = 0;
 	struct lane *l = next_lane(d, now);
 	while (l && start(d, l))
 		l = next_lane(d, now);
-	if (d->exporter->ops->probe && d->breaker.probe_due_ns <= now && is_anything_to_do(d))
+	if (d->exporter->ops->probe && d->breaker.probe_due_ns <= now && gate_probe(&d->gate, work))
 		d->exporter->ops->probe(d->exporter);
 }
 
@@ -178,6 +196,8 @@ static int64_t next_start_ns(const struct dispatch *d, int64_t now, int64_t next
 		/* What is due and yet not under way waits for an event, not for a time. */
 		if (l->in_flight == 0 && due > now && due < next)
 			next = due;
+		if (d->lanes.closed >> l->class & 1 && d->gate.due_ns[l->class] < next)
+			next = d->gate.due_ns[l->class];
 	}
 	if (has_any && d->breaker.probe_due_ns > now && d->breaker.probe_due_ns < next)
 		next = d->breaker.probe_due_ns;
@@ -218,19 +238,26 @@ void dispatch_pause(struct dispatch *d, int64_t since_wall_ns, const char *reaso
 	d->is_paused = true;
 	d->paused_wall_ns = since_wall_ns;
 	(void)snprintf(d->paused_reason, sizeof(d->paused_reason), "%s", reason);
+	gate_withdraw(&d->gate);
+}
+
+static void forget_back_off(struct dispatch *d)
+{
+	breaker_flush(&d->breaker);
+	for (int i = 0; i < LANES; i++)
+		d->lanes.lanes[i].due_ns = 0;
 }
 
 void dispatch_resume(struct dispatch *d)
 {
 	d->is_paused = false;
-	dispatch_flush(d);
+	forget_back_off(d);
 }
 
 void dispatch_flush(struct dispatch *d)
 {
-	breaker_flush(&d->breaker);
-	for (int i = 0; i < LANES; i++)
-		d->lanes.lanes[i].due_ns = 0;
+	forget_back_off(d);
+	gate_flush(&d->gate, now_mono_ns());
 }
 
 enum destination_state dispatch_state(const struct dispatch *d)
@@ -243,7 +270,14 @@ int64_t dispatch_since_wall_ns(const struct dispatch *d)
 	return d->is_paused ? d->paused_wall_ns : d->breaker.since_wall_ns;
 }
 
-const char *dispatch_reason(const struct dispatch *d)
+void dispatch_reason(const struct dispatch *d, char *dst, size_t size, int64_t *ret_due_ns)
 {
-	return d->is_paused ? d->paused_reason : d->breaker.reason;
+	int64_t until_ns = 0;
+	*ret_due_ns = d->is_paused ? 0 : d->breaker.due_wall_ns;
+	if (!d->is_paused && breaker_is_up(&d->breaker) &&
+	    gate_reason(&d->gate, dst, size, &until_ns)) {
+		*ret_due_ns = until_ns;
+		return;
+	}
+	(void)snprintf(dst, size, "%s", d->is_paused ? d->paused_reason : d->breaker.reason);
 }

@@ -6,6 +6,7 @@
 #include "gateway/base/log.h"
 #include "gateway/forward/breaker.h"
 #include "gateway/forward/exporter.h"
+#include "gateway/forward/gate.h"
 #include "gateway/forward/lanes.h"
 #include "gateway/forward/settle.h"
 
@@ -20,6 +21,7 @@ struct dispatch {
 	struct claim_window *window;
 	uint64_t changes; /* writer_changes, as last seen */
 	struct breaker breaker;
+	struct gate gate; /* to the uplink */
 	struct settler settler;
 	struct encoder encoder;
 	struct budget budget;
@@ -44,7 +46,8 @@ struct dispatch_options {
 	int64_t too_old_id;
 	struct exporter *exporter;
 	struct chan *chan;
-	const int *shares; /* of the classes; NULL: the usual ones */
+	struct uplink *uplink; /* NULL: on none */
+	const int *shares;     /* of the classes; NULL: the usual ones */
 };
 
 /* Takes the exporter. d lives where it is: its settlements come back through chan. */
@@ -62,11 +65,14 @@ int64_t dispatch_next_ns(const struct dispatch *d, int64_t now);
 void dispatch_pause(struct dispatch *d, int64_t since_wall_ns, const char *reason);
 /* Go on, and at once: what the breaker knew before the pause is old. */
 void dispatch_resume(struct dispatch *d);
-/* Forget every back-off: what waits is tried at the next turn. Does not end a pause. */
+/* Forget every back-off, and windows and slow start until all is sent: what waits is tried at the
+ * next turn. Does not end a pause. */
 void dispatch_flush(struct dispatch *d);
 /* For people and for the queue file. */
 enum destination_state dispatch_state(const struct dispatch *d);
 int64_t dispatch_since_wall_ns(const struct dispatch *d);
-const char *dispatch_reason(const struct dispatch *d);
+/* Why it is not up, or up and waits for a window or a budget; copies to dst. Gives *ret_due_ns
+ * (wall; 0: none), the next attempt. */
+void dispatch_reason(const struct dispatch *d, char *dst, size_t size, int64_t *ret_due_ns);
 
 #endif

@@ -33,6 +33,15 @@ struct publication {
 	int64_t at_ns; /* mono, the last time */
 };
 
+/* An order on its way to the thread. */
+struct order {
+	struct write_job
+		job; /* first: what comes through the channel is one; done tells them apart */
+	enum forward_order order;
+	int64_t at_ns; /* wall */
+	char reason[SETTLE_ERROR_MAX];
+};
+
 struct forward {
 	struct forward_options options;
 	struct chan chan;
@@ -52,6 +61,8 @@ static const struct exporter_ops *ops_of(const struct destination_config *c)
 	static const struct exporter_ops *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
 		[CONFIG_KIND_OTLP_GRPC] = &otlp_grpc_ops,
+		[CONFIG_KIND_PROMETHEUS] = &prometheus_ops,
+		[CONFIG_KIND_LOKI] = &loki_ops,
 		[CONFIG_KIND_FILE] = &file_ops,
 	};
 	return kinds[c->kind];
@@ -90,6 +101,7 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 					    .too_old_id = o->too_old_id,
 					    .exporter = exporter,
 					    .chan = &f->chan,
+					    .uplink = o->uplink,
 					    .shares = o->shares };
 	dispatch_init(&f->dispatch, &d);
 	restore_pause(f);
@@ -102,12 +114,64 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 	return ST_OK;
 }
 
+/* Marks orders in the channel; the writer never sees them. */
+static void on_order(struct write_job *job, enum status st)
+{
+	(void)job;
+	(void)st;
+	CHECK(false);
+}
+
+static bool is_order(const struct write_job *job)
+{
+	return job->done == on_order;
+}
+
+void forward_order(struct forward *f, enum forward_order order, const char *reason)
+{
+	struct order *o = xcalloc(1, sizeof(*o));
+	o->job.done = on_order;
+	o->order = order;
+	o->at_ns = now_wall_ns();
+	(void)snprintf(o->reason, sizeof(o->reason), "%s", reason);
+	chan_give_item(&f->chan, &o->job.item);
+}
+
+static void take_order(struct forward *f, const struct order *o)
+{
+	static const char *const words[] = {
+		[FORWARD_PAUSE] = "pause", [FORWARD_RESUME] = "resume", [FORWARD_FLUSH] = "flush"
+	};
+	struct dispatch *d = &f->dispatch;
+	log_info("forward.order", "destination=%s order=%s", f->options.config->name,
+		 words[o->order]);
+	switch (o->order) {
+	case FORWARD_PAUSE:
+		if (!d->is_paused)
+			dispatch_pause(d, o->at_ns, o->reason);
+		break;
+	case FORWARD_RESUME:
+		dispatch_resume(d);
+		break;
+	case FORWARD_FLUSH:
+		dispatch_flush(d);
+		break;
+	}
+}
+
 void forward_free(struct forward *f)
 {
 	if (!f)
 		return;
 	dispatch_done(&f->dispatch);
-	CHECK(!chan_take_all(&f->chan));
+	/* Orders that came after the thread's end. */
+	struct chan_item *item = chan_take_all(&f->chan);
+	while (item) {
+		struct chan_item *next = item->next;
+		CHECK(is_order((struct write_job *)item));
+		free(item);
+		item = next;
+	}
 	chan_done(&f->chan);
 	free(f);
 }
@@ -126,10 +190,13 @@ static void publish(struct forward *f, int64_t now)
 	struct destination_update *u = &p->update;
 	enum destination_state state = dispatch_state(d);
 	int64_t since_ns = dispatch_since_wall_ns(d);
-	int64_t due_ns = d->is_paused ? 0 : d->breaker.due_wall_ns;
+	int64_t due_ns = 0;
+	char reason[sizeof(u->reason)];
 	if (p->is_at_writer)
 		return;
-	bool is_change = !p->is_shown || u->state != state || u->since_ns != since_ns;
+	dispatch_reason(d, reason, sizeof(reason), &due_ns);
+	bool is_change = !p->is_shown || u->state != state || u->since_ns != since_ns ||
+			 (state == DESTINATION_UP && strcmp(u->reason, reason) != 0);
 	bool is_news =
 		u->next_attempt_at_ns != due_ns || u->last_success_at_ns != d->last_success_ns;
 	if (!is_change && !(is_news && now >= p->at_ns + PUBLISH_NS))
@@ -140,7 +207,7 @@ static void publish(struct forward *f, int64_t now)
 					  .since_ns = since_ns,
 					  .next_attempt_at_ns = due_ns,
 					  .last_success_at_ns = d->last_success_ns };
-	(void)snprintf(u->reason, sizeof(u->reason), "%s", dispatch_reason(d));
+	memcpy(u->reason, reason, sizeof(u->reason));
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		series_set(f->states[i], i == (int)state);
 	p->is_at_writer = true;
@@ -151,6 +218,11 @@ static void publish(struct forward *f, int64_t now)
 
 static void take_back(struct forward *f, struct write_job *job)
 {
+	if (is_order(job)) {
+		take_order(f, (struct order *)job);
+		free(job);
+		return;
+	}
 	if (!settle_is_ours(job)) {
 		f->publication.is_at_writer = false;
 		return;

@@ -66,7 +66,7 @@ bool lane_has_work(const struct lanes *ls, const struct lane *l)
 static bool may_start(const struct lanes *ls, const struct lane *l, int64_t now)
 {
 	bool is_waiting = l->in_flight < l->count;
-	if (l->due_ns > now)
+	if (l->due_ns > now || ls->closed >> l->class & 1)
 		return false;
 	if (l->in_flight > 0 && (is_waiting || l->failures > 0))
 		return false;

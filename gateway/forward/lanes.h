@@ -40,6 +40,7 @@ struct lanes {
 	struct claim_window *window;
 	size_t in_flight;
 	size_t max_in_flight; /* of all lanes */
+	unsigned closed;      /* bit i: class i waits for the uplink */
 	struct shares classes;
 	struct shares sides[RECORD_CLASS_COUNT];
 };

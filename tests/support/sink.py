@@ -157,8 +157,11 @@ class _Server(http.server.ThreadingHTTPServer):
 class Sink:
     """tls: an ssl.SSLContext. paths: URL path -> signal. encodings: others are answered with 415."""
 
-    def __init__(self, port=0, *, tls=None, paths=None, encodings=("none", "gzip", "zstd")):
+    handler = _Handler
+
+    def __init__(self, port=0, *, host="127.0.0.1", tls=None, paths=None, encodings=("none", "gzip", "zstd")):
         self.port = port
+        self.host = host
         self.paths = paths or PATHS
         self.encodings = encodings
         self.received = []  # Received, answered with 2xx
@@ -181,7 +184,7 @@ class Sink:
         """On the port that it had before, where it had one."""
         assert self._server is None, "it runs already"
         self._hung = threading.Event()
-        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._server = _Server((self.host, self.port), self.handler)
         self._server.sink = self
         if self._tls:
             self._server.socket = self._tls.wrap_socket(
