@@ -115,7 +115,8 @@ static bool start_granted(struct dispatch *d, struct lane *l)
 		slot->export = loading_next(d, l);
 	}
 	enum status st = loading_body(d, slot);
-	if (slot->split && (st == ST_INVALID || (!st && slot->export->count == 0))) {
+	bool is_inseparable = st == ST_INVALID && slot->export->part.count > 0;
+	if (slot->split && (is_inseparable || (!st && slot->export->count == 0))) {
 		apart_failed(d, l, slot, st);
 		return true;
 	}
