@@ -134,7 +134,8 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 	l->parted = NULL;
 	buf_init(&text, SIZE_MAX, out->budget);
 	enum status st = loki_convert(&l->form, &source, &text, &push, e);
-	/* Not the bytes that were stored, though their checksum is right. Alone it is known which. */
+	/* Not the bytes that were stored, though their checksum is right. Alone it is known which.
+	 */
 	if (st == ST_INVALID && x->count == 1)
 		st = ST_CORRUPT;
 	push.is_too_large = push.is_too_large || st == ST_INVALID;
