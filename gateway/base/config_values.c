@@ -282,7 +282,7 @@ static enum status parse_bool_value(const char *text, bool is_plain, config_BOOL
 	return ST_OK;
 }
 
-enum { CHOICES_MAX = 16, WORD_SIZE = 32 };
+enum { CHOICES_MAX = 16, WORD_SIZE = 40 };
 
 /* The words of a CHOICE, in order. */
 static size_t split_choices(const struct config_option *o, char words[CHOICES_MAX][WORD_SIZE])

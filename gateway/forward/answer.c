@@ -140,8 +140,15 @@ static void on_retry(struct dispatch *d, struct lane *l, struct slot *slot)
 
 static void on_encoding(struct dispatch *d, const struct export *x)
 {
-	enum encoding now = d->exporter->ops->encoding(d->exporter);
+	const struct exporter_ops *ops = d->exporter->ops;
 	note_answered(d);
+	if (!ops->encoding) {
+		/* Another version of what the kind speaks. */
+		log_info("forward.protocol", "destination=%s reason=%s", d->config->name,
+			 LOG_QUOTE(x->reply.error));
+		return;
+	}
+	enum encoding now = ops->encoding(d->exporter);
 	if (now != x->encoding)
 		log_warn("forward.encoding",
 			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",

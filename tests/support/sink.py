@@ -156,6 +156,8 @@ class _Server(http.server.ThreadingHTTPServer):
 class Sink:
     """tls: an ssl.SSLContext. paths: URL path -> signal. encodings: others are answered with 415."""
 
+    handler = _Handler
+
     def __init__(self, port=0, *, host="127.0.0.1", tls=None, paths=None, encodings=("none", "gzip", "zstd")):
         self.port = port
         self.host = host
@@ -179,7 +181,7 @@ class Sink:
         """On the port that it had before, where it had one."""
         assert self._server is None, "it runs already"
         self._hung = threading.Event()
-        self._server = _Server((self.host, self.port), _Handler)
+        self._server = _Server((self.host, self.port), self.handler)
         self._server.sink = self
         if self._tls:
             self._server.socket = self._tls.wrap_socket(
