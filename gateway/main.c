@@ -2,11 +2,11 @@
  *
  * Start order is the dependency order, and stop order its reverse where it matters for the promise:
  *
- *   start   config, writer (queue open and verified), routes, destinations, salvage, admin,
- *           receivers
+ *   start   config, writer (queue open and verified), routes, salvage, loss reporter,
+ *           destinations, admin, receivers
  *   stop    receivers (answer what is in flight: needs the writer),
  *           destinations (settle what was sent: needs the writer),
- *           salvage, admin, writer (checkpoint and close)
+ *           salvage, admin, loss reporter, writer (checkpoint and close)
  *
  * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
  * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at
@@ -28,8 +28,10 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/control.h"
+#include "gateway/forward/check_destination.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/ingest/loss_reporter.h"
 #include "gateway/ingest/receive_grpc.h"
 #include "gateway/ingest/receive_http.h"
 #include "gateway/telemetry/attributes.h"
@@ -51,6 +53,7 @@ struct gateway {
 	struct forward **forwards; /* one for each of config->destinations */
 	struct switchboard switchboard;
 	struct salvage *salvage;
+	struct loss_reporter *losses; /* NULL: not configured, or no route for it */
 	struct admin *admin;
 	struct receive_grpc *grpc;
 	struct receive_http *http;
@@ -162,15 +165,33 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	return st;
 }
 
+/* Where no route takes its logs there is nothing to report to; the ledger keeps everything. */
+static enum status make_loss_reporter(struct gateway *g, struct err *e)
+{
+	uint64_t unrouted = UINT64_C(1) << g->unrouted_slot;
+	struct loss_reporter_options o = {
+		.writer = g->writer,
+		.resource = &g->resource,
+		.destinations = g->routes.slots[SIGNAL_LOGS][RECORD_CLASS_WARNING] & ~unrouted,
+	};
+	return g->config->telemetry_losses && o.destinations ?
+		       loss_reporter_new(&o, &g->losses, e) :
+		       ST_OK;
+}
+
 static enum status start_storage(struct gateway *g, struct err *e)
 {
-	enum status st = writer_start(g->writer, e);
+	enum status st = make_loss_reporter(g, e);
+	if (!st)
+		st = writer_start(g->writer, e);
 	if (st)
 		return st;
 	/* C17 does not convert to an array of const by itself. */
 	writer_reroute(g->writer, g->unrouted_slot,
 		       (const uint64_t(*)[RECORD_CLASS_COUNT])g->routes.slots);
 	st = salvage_start(g->writer, &g->salvage, e);
+	if (!st && g->losses)
+		st = loss_reporter_start(g->losses, e);
 	for (size_t i = 0; i < g->config->destination_count && !st; i++)
 		st = forward_start(g->forwards[i], e);
 	return st;
@@ -266,11 +287,13 @@ static void stop(struct gateway *g)
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	switchboard_stop(&g->switchboard, deadline);
+	loss_reporter_stop(g->losses);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
 	switchboard_done(&g->switchboard);
+	loss_reporter_free(g->losses);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);
@@ -369,5 +392,5 @@ static int run(const char *config_path)
 
 int main(int argc, char **argv)
 {
-	return cli_main(argc, argv, run);
+	return cli_main(argc, argv, run, check_destination);
 }
