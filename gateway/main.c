@@ -100,6 +100,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 {
 	static const char *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
+		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
 		[CONFIG_KIND_PROMETHEUS] = "prometheus",
 		[CONFIG_KIND_LOKI] = "loki",
 		[CONFIG_KIND_FILE] = "file",
@@ -207,7 +208,9 @@ static enum status start(struct gateway *g, struct err *e)
 		.retry_after_s = RETRY_AFTER_S,
 	};
 	g->ingest = ingest_new(&o);
-	st = start_storage(g, e);
+	st = ingest_start(g->ingest, e);
+	if (!st)
+		st = start_storage(g, e);
 	if (!st)
 		st = start_admin(g, e);
 	return st ? st : start_receivers(g, e);
@@ -223,6 +226,7 @@ static void stop(struct gateway *g)
 	/* HTTP gives unfinished uploads a second, gRPC all the time that there is. */
 	receive_http_stop(g->http, deadline);
 	receive_grpc_stop(g->grpc, deadline);
+	ingest_stop(g->ingest); /* it may still give to the writer */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);

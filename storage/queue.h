@@ -9,7 +9,7 @@
 #include "storage/stmt.h"
 #include "storage/writer.h"
 
-enum { QUEUE_STATEMENTS_MAX = 32, QUEUE_TOTALS_MAX = 256 };
+enum { QUEUE_STATEMENTS_MAX = 48, QUEUE_TOTALS_MAX = 256 };
 
 struct queue_total {
 	int64_t destination_id;

@@ -11,11 +11,12 @@
 #include <stdlib.h>
 
 #include "gateway/base/config_reader.h"
+#include "gateway/base/grpc_endpoint.h"
 #include "gateway/base/xalloc.h"
 #include "schema/vocabulary.h"
 
 /* 62: writers keep destinations as bits of a word, and two are their own. */
-enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256, NAME_MAX_BYTES = 63 };
+enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
@@ -25,18 +26,6 @@ const struct yaml_node *config_given_node(const struct destination_reading *dr, 
 		CHECK(o < config_destination_table.options + config_destination_table.count);
 	}
 	return dr->given.nodes[o - config_destination_table.options];
-}
-
-static enum status check_name(const struct config_reader *r, const struct yaml_node *n)
-{
-	size_t length = strlen(n->key);
-	if (length == 0 || length > NAME_MAX_BYTES ||
-	    strspn(n->key, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		return config_fail_key(
-			r, n,
-			"destination \"%.80s\": a name is 1 to 63 of the characters a-z 0-9 _ -",
-			n->key);
-	return ST_OK;
 }
 
 static enum status check_kind(const struct destination_reading *dr)
@@ -148,50 +137,6 @@ static enum status check_otlp_http(const struct destination_reading *dr)
 	return st ? st : check_network(dr);
 }
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* Are two attributes one label? Its name has underscores for what is neither letter nor digit. */
-static bool is_same_label(const char *a, const char *b)
-{
-	for (; *a && *b; a++, b++)
-		if (*a != *b && (is_alnum(*a) || is_alnum(*b)))
-			return false;
-	return *a == *b;
-}
-
-static enum status check_loki_labels(const struct destination_reading *dr)
-{
-	enum { LABELS_MAX = 14 }; /* Loki's 15, without class */
-	char **labels = dr->d->loki_labels;
-	const struct yaml_node *n = config_given_node(dr, "loki.labels");
-	for (size_t i = 0; labels && labels[i]; i++) {
-		if (i >= LABELS_MAX)
-			return config_fail_at(dr->r, n,
-					      "destination %s: loki.labels has more than %d names, "
-					      "which with class is all that Loki takes",
-					      dr->d->name, LABELS_MAX);
-		if (!*labels[i])
-			return config_fail_at(dr->r, n,
-					      "destination %s: loki.labels has an empty name",
-					      dr->d->name);
-		if (is_same_label(labels[i], "class"))
-			return config_fail_at(dr->r, n,
-					      "destination %s: loki.labels: class is always a "
-					      "label, with the urgency of the record",
-					      dr->d->name);
-		for (size_t k = 0; k < i; k++)
-			if (is_same_label(labels[i], labels[k]))
-				return config_fail_at(dr->r, n,
-						      "destination %s: loki.labels: %.64s and "
-						      "%.64s are the same label",
-						      dr->d->name, labels[k], labels[i]);
-	}
-	return ST_OK;
-}
-
 static enum status check_loki(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
@@ -201,7 +146,23 @@ static enum status check_loki(const struct destination_reading *dr)
 	enum status st = check_url(dr, "endpoint", d->endpoint);
 	if (!st)
 		st = check_network(dr);
-	return st ? st : check_loki_labels(dr);
+	return st ? st : config_check_loki(dr);
+}
+
+/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
+static enum status check_otlp_grpc(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	struct grpc_endpoint endpoint;
+	struct err e = { 0 };
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	return check_network(dr);
 }
 
 /* Names that go out as they stand here. */
@@ -253,11 +214,27 @@ static enum status check_file(const struct destination_reading *dr)
 	return ST_OK;
 }
 
+static enum status check_uplink(const struct destination_reading *dr)
+{
+	const struct config *c = dr->r->config;
+	const char *names[UPLINKS_MAX + 1];
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		names[i] = c->uplinks[i].name;
+		if (strcmp(names[i], dr->d->uplink) == 0)
+			return ST_OK;
+	}
+	return config_fail_at(dr->r, config_given_node(dr, "uplink"),
+			      "destination %s: there is no uplink \"%.64s\"%s", dr->d->name,
+			      dr->d->uplink,
+			      config_hint(dr->r, dr->d->uplink, names, c->uplink_count));
+}
+
 static enum status check_destination(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
+		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
 		[CONFIG_KIND_PROMETHEUS] = check_prometheus,
 		[CONFIG_KIND_LOKI] = check_loki,
 		[CONFIG_KIND_FILE] = check_file,
@@ -265,6 +242,8 @@ static enum status check_destination(const struct destination_reading *dr)
 	enum status st = check_kind(dr);
 	if (!st)
 		st = checks[d->kind](dr);
+	if (!st)
+		st = check_uplink(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
 		const struct yaml_node *n =
 			config_given_node(dr, "retry_on_failure.initial_interval");
@@ -281,7 +260,7 @@ static enum status check_destination(const struct destination_reading *dr)
 static enum status read_destination(struct config_reader *r, const struct yaml_node *n)
 {
 	struct config *c = r->config;
-	enum status st = check_name(r, n);
+	enum status st = config_check_name(r, n, "destination");
 	if (st)
 		return st;
 	if (n->kind != YAML_MAP)

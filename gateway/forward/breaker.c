@@ -99,6 +99,9 @@ void breaker_probed(struct breaker *b, bool is_reachable)
 
 void breaker_renewed(struct breaker *b)
 {
-	if (b->state == DESTINATION_UNAUTHORIZED)
-		wait_for(b, 0);
+	if (b->state != DESTINATION_UNAUTHORIZED)
+		return;
+	/* Not "now": the caller's now is older, and would never reach it. */
+	b->due_ns = 0;
+	b->due_wall_ns = 0;
 }

@@ -110,6 +110,28 @@ static void reader_failed(struct dispatch *d, enum status st, const struct err *
 			 d->config->name, status_name(st), LOG_QUOTE(err_text(e, st)));
 }
 
+/* Its batches wait in the queue's order again, to be exported in another way. */
+static void take_apart(struct dispatch *d, struct lane *l)
+{
+	for (size_t i = 0; i < l->export->count; i++)
+		claim_window_put_back(d->window, &l->export->members[i]);
+	export_free(l->export);
+	l->export = NULL;
+}
+
+/* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
+static void look_for_changes(struct dispatch *d)
+{
+	uint64_t changes = writer_changes(d->writer);
+	if (changes == d->changes)
+		return;
+	d->changes = changes;
+	for (int i = 0; i < LANES; i++)
+		if (d->lanes[i].export && !d->lanes[i].is_in_flight)
+			take_apart(d, &d->lanes[i]);
+	claim_window_refresh(d->window);
+}
+
 static bool claim_more(struct dispatch *d, int64_t now)
 {
 	struct err e = { 0 };
@@ -119,6 +141,7 @@ static bool claim_more(struct dispatch *d, int64_t now)
 			return false;
 		st = claim_reader_open(writer_path(d->writer), &d->reader, &e);
 	}
+	look_for_changes(d);
 	if (!st)
 		st = claim_window_fill(d->window, d->reader, &e);
 	/* Rows of the queue itself, not of one batch: the writer looks, and sets the file aside if
@@ -360,15 +383,6 @@ static void note_answered(struct dispatch *d)
 			 (double)(now_mono_ns() - since) / (double)NS_PER_S);
 }
 
-/* Its batches wait in the queue's order again, to be exported in another way. */
-static void take_apart(struct dispatch *d, struct lane *l)
-{
-	for (size_t i = 0; i < l->export->count; i++)
-		claim_window_put_back(d->window, &l->export->members[i]);
-	export_free(l->export);
-	l->export = NULL;
-}
-
 static void on_delivered(struct dispatch *d, struct lane *l, size_t body_bytes)
 {
 	struct export *x = l->export;
@@ -417,17 +431,20 @@ static void on_retry(struct dispatch *d, struct lane *l)
 
 static void on_encoding(struct dispatch *d, const struct export *x)
 {
+	const struct exporter_ops *ops = d->exporter->ops;
 	note_answered(d);
-	/* Another version of what the kind speaks. */
-	if (!d->exporter->ops->encoding) {
+	if (!ops->encoding) {
+		/* Another version of what the kind speaks. */
 		log_info("forward.protocol", "destination=%s reason=%s", d->config->name,
 			 LOG_QUOTE(x->reply.error));
 		return;
 	}
-	if (d->exporter->ops->encoding(d->exporter) != ENCODING_ZSTD)
+	enum encoding now = ops->encoding(d->exporter);
+	if (now != x->encoding)
 		log_warn("forward.encoding",
-			 "destination=%s refused=zstd now=%s hint=\"set compression: gzip\"",
-			 d->config->name, encoding_text(d->exporter->ops->encoding(d->exporter)));
+			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",
+			 d->config->name, encoding_text(x->encoding), encoding_text(now),
+			 encoding_text(now));
 }
 
 static void on_reply(struct dispatch *d, struct export *x)

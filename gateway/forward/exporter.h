@@ -50,6 +50,7 @@ struct exporter_ops {
 };
 
 extern const struct exporter_ops otlp_http_ops; /* otlp_http.c */
+extern const struct exporter_ops otlp_grpc_ops; /* otlp_grpc.c */
 extern const struct exporter_ops prometheus_ops; /* prometheus.c */
 extern const struct exporter_ops loki_ops;      /* loki.c */
 extern const struct exporter_ops file_ops;      /* file.c */

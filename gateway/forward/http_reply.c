@@ -47,12 +47,12 @@ static bool is_page(const struct http_answer *a, struct export_reply *ret)
 	return true;
 }
 
-static void read_success(enum signal signal, const struct http_answer *a, bool is_json,
-			 struct export_reply *ret)
+void http_reply_read_partial(enum signal signal, struct bytes body, bool is_json,
+			     struct export_reply *ret)
 {
 	struct reply_partial partial = { 0 };
 	/* It said success: what cannot be read beyond that changes nothing. */
-	if (reply_read_partial(signal, a->body, is_json, &partial) != ST_OK)
+	if (reply_read_partial(signal, body, is_json, &partial) != ST_OK)
 		return;
 	ret->rejected = partial.rejected > 0 ? partial.rejected : 0;
 	if (ret->rejected)
@@ -90,7 +90,7 @@ void http_reply_read(enum signal signal, const struct http_answer *a, struct exp
 	if (ret->verdict != VERDICT_DELIVERED)
 		read_failure(a, is_json, ret);
 	else if (!is_page(a, ret))
-		read_success(signal, a, is_json, ret);
+		http_reply_read_partial(signal, a->body, is_json, ret);
 }
 
 void http_reply_read_plain(const struct http_answer *a, struct export_reply *ret)

@@ -28,5 +28,9 @@ void http_reply_read(enum signal signal, const struct http_answer *a, struct exp
  * but an HTML page is a delivery, a reason is a text. Look at status afterwards for those that mean
  * something else. */
 void http_reply_read_plain(const struct http_answer *a, struct export_reply *ret);
+/* OTLP, over HTTP or gRPC: what an Export*ServiceResponse says beyond success, into rejected and
+ * error. */
+void http_reply_read_partial(enum signal signal, struct bytes body, bool is_json,
+			     struct export_reply *ret);
 
 #endif

@@ -208,14 +208,14 @@ static const struct {
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
 	{ "zzz: 1",
 	  "t.yaml:1:1: zzz is no key; known here: site, queue, receivers, resource, admin, log, "
-	  "shutdown_timeout, destinations, routes" },
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
 	{ "\"\": x",
 	  "t.yaml:1:1:  is no key; known here: site, queue, receivers, resource, admin, log, "
-	  "shutdown_timeout, destinations, routes" },
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
@@ -292,7 +292,8 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, loki, file; did you mean "
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, loki, file; did "
+	  "you mean "
 	  "otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
@@ -309,7 +310,8 @@ static const struct {
 	{ DEST("    path: x"),
 	  "t.yaml:5:5: destination a: path is no key of its kind, but of file" },
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
-	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http" },
+	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
+	  "otlp_grpc" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
