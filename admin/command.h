@@ -1,5 +1,6 @@
 /* admin/command.h - what the commands share: options, exit codes, where documents come from.
- * Owner: cli*.c alone. Needs: document, parameters, jansson. */
+ * Owner: cli*.c alone. Needs: document, parameters, jansson.
+ * large file: one line for each command of the one table. */
 #ifndef ADMIN_COMMAND_H
 #define ADMIN_COMMAND_H
 
