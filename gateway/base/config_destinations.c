@@ -145,8 +145,8 @@ static enum status check_loki(const struct destination_reading *dr)
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
 	if (!st)
-		st = check_network(dr);
-	return st ? st : config_check_loki(dr);
+		st = config_check_loki(dr);
+	return st ? st : check_network(dr);
 }
 
 static enum status check_otlp_grpc(const struct destination_reading *dr)

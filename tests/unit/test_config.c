@@ -330,6 +330,9 @@ static const struct {
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h/otlp}}",
+	  "t.yaml:1:42: destination a: endpoint is that of OTLP: write kind: otlp_http, or leave "
+	  "the path out for Loki's push API" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a.b, a_b]}}}",
