@@ -23,7 +23,8 @@ enum {
 	TAKES_ID = 8,
 	TAKES_NAME = 16,
 	TAKES_FIRST = 32,
-	TAKES_CHECK = 64
+	TAKES_CHECK = 64,
+	TAKES_MAYBE_NAME = 128
 };
 
 struct command {
@@ -54,6 +55,25 @@ static const struct command commands[] = {
 	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_BATCHES, cli_queue },
 	{ "show", "show [options] ID", "Show one batch: where it is owed, and its records.",
 	  TAKES_CONFIG | TAKES_SOURCE | TAKES_ID, PARAMETERS_NONE, cli_show },
+	{ "pause", "pause [options] NAME",
+	  "Send nothing to a destination until it is resumed, also after a restart.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_pause },
+	{ "resume", "resume [options] NAME", "End the pause of a destination.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_resume },
+	{ "flush", "flush [options] NAME",
+	  "Send what waits for a destination now: no back-off, no windows, no slow start.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_flush },
+	{ "uplink", "uplink [options] [NAME] [--rate RATE --for TIME]",
+	  "Show rates, budgets and windows of uplinks, or set a rate for a while.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_MAYBE_NAME, PARAMETERS_RATE, cli_uplink },
+	{ "uplink reset", "uplink reset [options] NAME", "End a rate that was set for a while.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_reset },
+	{ "uplink pause", "uplink pause [options] NAME", "Pause every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_pause },
+	{ "uplink resume", "uplink resume [options] NAME", "Resume every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_resume },
+	{ "uplink flush", "uplink flush [options] NAME", "Flush every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_flush },
 	{ "queue purge", "queue purge --destination NAME [options] [filters]",
 	  "Let waiting batches go; the loss ledger says so.", TAKES_CONFIG | TAKES_GATEWAY,
 	  PARAMETERS_PURGE_READY, cli_queue_purge },
@@ -284,6 +304,23 @@ static enum exit_code take_id(const struct command *c, int argc, char **argv, st
 	return EXIT_CODE_DONE;
 }
 
+/* A destination's or an uplink's. */
+static enum exit_code take_name(const struct command *c, int argc, char **argv,
+				struct cli_options *o)
+{
+	if (!(c->takes & (TAKES_NAME | TAKES_MAYBE_NAME)))
+		return take_id(c, argc, argv, o);
+	if (optind == argc && c->takes & TAKES_MAYBE_NAME)
+		return EXIT_CODE_DONE;
+	if (argc - optind != 1)
+		return usage_error(c, "wants one name", "");
+	o->id = argv[optind];
+	size_t n = strspn(o->id, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+	return n && !o->id[n] ?
+		       EXIT_CODE_DONE :
+		       usage_error(c, "a name has the characters a-z 0-9 _ - only, not ", o->id);
+}
+
 static enum exit_code run_command(const struct command *c, int argc, char **argv,
 				  int (*run)(const char *config_path))
 {
@@ -306,7 +343,7 @@ static enum exit_code run_command(const struct command *c, int argc, char **argv
 		rc = take_option(c, &t, letter, argv, &o);
 	}
 	if (rc == EXIT_CODE_DONE)
-		rc = take_id(c, argc, argv, &o);
+		rc = take_name(c, argc, argv, &o);
 	parameters_finish(&o.parameters);
 	if (rc == EXIT_CODE_DONE)
 		rc = c->execute ? c->execute(&o) : (enum exit_code)run(o.config);

@@ -1,5 +1,6 @@
 /* admin/command.h - what the commands share: options, exit codes, where documents come from.
- * Owner: cli*.c alone. Needs: document, parameters, jansson. */
+ * Owner: cli*.c alone. Needs: document, parameters, jansson.
+ * large file: every command, with what it is told, in one place. */
 #ifndef ADMIN_COMMAND_H
 #define ADMIN_COMMAND_H
 
@@ -116,5 +117,13 @@ enum exit_code cli_dead_replay(const struct cli_options *o);
 enum exit_code cli_dead_purge(const struct cli_options *o);
 enum exit_code cli_queue_purge(const struct cli_options *o);
 enum exit_code cli_queue_move(const struct cli_options *o);
+enum exit_code cli_pause(const struct cli_options *o);
+enum exit_code cli_resume(const struct cli_options *o);
+enum exit_code cli_flush(const struct cli_options *o);
+enum exit_code cli_uplink(const struct cli_options *o);
+enum exit_code cli_uplink_pause(const struct cli_options *o);
+enum exit_code cli_uplink_resume(const struct cli_options *o);
+enum exit_code cli_uplink_flush(const struct cli_options *o);
+enum exit_code cli_uplink_reset(const struct cli_options *o);
 
 #endif

@@ -27,6 +27,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/control.h"
 #include "gateway/forward/check_destination.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
@@ -50,6 +51,7 @@ struct gateway {
 	struct writer *writer;
 	struct ingest *ingest;
 	struct forward **forwards; /* one for each of config->destinations */
+	struct switchboard switchboard;
 	struct salvage *salvage;
 	struct loss_reporter *losses; /* NULL: not configured, or no route for it */
 	struct admin *admin;
@@ -98,28 +100,60 @@ static uint64_t slots_of(const struct config *c, const int *slots, char *const *
 	return set;
 }
 
+/* 0: none. */
+static int64_t id_of(const struct config *c, const int64_t *ids, const char *name)
+{
+	for (size_t i = 0; i < c->destination_count; i++)
+		if (strcmp(c->destinations[i].name, name) == 0)
+			return ids[i];
+	return 0;
+}
+
+/* Classes compete for a destination as they do for its uplink. */
+static void shares_of(const struct config *c, const char *uplink, int shares[RECORD_CLASS_COUNT])
+{
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		const struct uplink_config *u = &c->uplinks[i];
+		if (strcmp(u->name, uplink) != 0)
+			continue;
+		shares[RECORD_CLASS_CRITICAL] = u->share_critical;
+		shares[RECORD_CLASS_WARNING] = u->share_warning;
+		shares[RECORD_CLASS_INFO] = u->share_info;
+	}
+}
+
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
 	static const char *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
 		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
+		[CONFIG_KIND_PROMETHEUS] = "prometheus",
 		[CONFIG_KIND_LOKI] = "loki",
 		[CONFIG_KIND_FILE] = "file",
 	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
+	int64_t ids[DESTINATIONS_MAX];
 	int64_t id;
 	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
 	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
+	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
-		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &id, e);
-		if (st)
-			break;
-		struct forward_options o = {
-			.config = d, .writer = g->writer, .slot = slots[i], .destination_id = id
-		};
+		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+	}
+	for (size_t i = 0; i < c->destination_count && !st; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		int shares[RECORD_CLASS_COUNT] = { 0 };
+		shares_of(c, d->uplink, shares);
+		struct forward_options o = { .config = d,
+					     .writer = g->writer,
+					     .slot = slots[i],
+					     .destination_id = ids[i],
+					     .too_old_id = id_of(c, ids, d->too_old_send_to),
+					     .uplink = switchboard_uplink(&g->switchboard, d),
+					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
 			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
@@ -179,6 +213,7 @@ static enum status start_admin(struct gateway *g, struct err *e)
 		.capacity_bytes = c->queue_max_size,
 		.in_flight = in_flight_bytes,
 		.in_flight_ctx = g->ingest,
+		.control = &g->switchboard.control,
 	};
 	return admin_start(&o, &g->admin, e);
 }
@@ -252,11 +287,13 @@ static void stop(struct gateway *g)
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	loss_reporter_stop(g->losses);
+	switchboard_stop(&g->switchboard, deadline);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
 	loss_reporter_free(g->losses);
+	switchboard_done(&g->switchboard);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);

@@ -65,6 +65,9 @@ MUST_USE enum status queue_insert(struct queue *q, const struct queue_batch *b,
 MUST_USE enum status queue_settle(struct queue *q, const struct settlement *s);
 /* ST_NOT_FOUND: no such destination. */
 MUST_USE enum status queue_update_destination(struct queue *q, const struct destination_update *u);
+/* The same for reading. */
+MUST_USE enum status queue_stored_destination(struct queue *q, int64_t id,
+					      struct destination_stored *ret);
 
 /* Find or make the destination by name; id 0 lets the queue choose. One that is not configured
  * takes nothing from a row that is. */

@@ -4,6 +4,7 @@
  * transaction; `accepted` moves along, so the books of both destinations balance at each commit
  * (3). It goes in slices, so that a backlog of any size neither holds the writer up nor needs
  * memory. */
+#include <stdio.h>
 #include <string.h>
 
 #include "gateway/base/now.h"
@@ -36,6 +37,27 @@ enum status queue_update_destination(struct queue *q, const struct destination_u
 	stmt_bind_words(s, 6, bytes_str(u->reason));
 	st = stmt_run(s, &q->err);
 	return !st && sqlite3_changes(q->db) == 0 ? ST_NOT_FOUND : st;
+}
+
+enum status queue_stored_destination(struct queue *q, int64_t id, struct destination_stored *ret)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_DESTINATION_STORED, &s);
+	if (st)
+		return st;
+	stmt_bind_int(s, 1, id);
+	st = stmt_step(s, &q->err);
+	if (st)
+		return st == ST_END ? ST_NOT_FOUND : st;
+	const char *state = (const char *)sqlite3_column_text(s, 0);
+	const char *reason = (const char *)sqlite3_column_text(s, 2);
+	*ret = (struct destination_stored){ .since_ns = sqlite3_column_int64(s, 1) };
+	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
+		if (state && strcmp(state, destination_state_text((enum destination_state)i)) == 0)
+			ret->state = (enum destination_state)i;
+	(void)snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
+	stmt_reset(s);
+	return ST_OK;
 }
 
 /* ST_END: there is none of that name. */

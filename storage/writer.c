@@ -126,6 +126,12 @@ enum status writer_destination(struct writer *w, const char *name, const char *k
 	return ST_OK;
 }
 
+enum status writer_destination_stored(struct writer *w, int64_t id, struct destination_stored *ret)
+{
+	CHECK(!w->is_started);
+	return queue_stored_destination(&w->store.queue, id, ret);
+}
+
 void writer_subscribe(struct writer *w, int slot, struct chan *chan)
 {
 	CHECK(!w->is_started && slot >= 0 && slot < w->store.slot_count);

@@ -48,7 +48,10 @@ static struct got ask(const char *path, const char *name, const char *value)
 	sampler_init(&sampler, queue.path, 1 << 30);
 	parameters_init(&c.parameters);
 	buf_init(&c.out, DOCUMENT_MAX, NULL);
-	g.st = route_find(path, &route, &c.id, &e);
+	struct route_words words = { 0 };
+	g.st = route_find(path, &route, &words, &e);
+	c.id = words.id;
+	c.name = words.name;
 	if (!g.st && name)
 		g.st = parameters_set(&c.parameters, route->set, name, value, &e);
 	parameters_finish(&c.parameters);
