@@ -286,14 +286,14 @@ static void stop(struct gateway *g)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
-	loss_reporter_stop(g->losses);
 	switchboard_stop(&g->switchboard, deadline);
+	loss_reporter_stop(g->losses);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
-	loss_reporter_free(g->losses);
 	switchboard_done(&g->switchboard);
+	loss_reporter_free(g->losses);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);

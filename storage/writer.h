@@ -132,18 +132,18 @@ struct destination_update {
 	char reason[SETTLE_ERROR_MAX];
 };
 
-/* A value of the table settings: it outlives the process. name is static. */
-struct setting_update {
-	struct write_job job; /* job.apply is set by writer_save_setting */
-	const char *name;
-	int64_t value;
-};
-
 /* The same as the last process left it. */
 struct destination_stored {
 	enum destination_state state;
 	int64_t since_ns;
 	char reason[SETTLE_ERROR_MAX];
+};
+
+/* A value of the table settings: it outlives the process. name is static. */
+struct setting_update {
+	struct write_job job; /* job.apply is set by writer_save_setting */
+	const char *name;
+	int64_t value;
 };
 
 /* Open or make the queue file (storage/db.h has the checks), take the lock, migrate, verify, set a

@@ -43,7 +43,7 @@ struct dispatch {
 struct dispatch_options {
 	const struct destination_config *config;
 	struct writer *writer;
-	int slot;
+	int slot; /* of the writer */
 	int64_t destination_id;
 	int64_t too_old_id;
 	struct exporter *exporter;
