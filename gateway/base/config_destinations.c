@@ -145,11 +145,10 @@ static enum status check_loki(const struct destination_reading *dr)
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
 	if (!st)
-		st = check_network(dr);
-	return st ? st : config_check_loki(dr);
+		st = config_check_loki(dr);
+	return st ? st : check_network(dr);
 }
 
-/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
 static enum status check_otlp_grpc(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
@@ -162,6 +161,11 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 	if (st)
 		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	for (size_t i = 0; i < d->headers.count && !st; i++)
+		st = grpc_metadata_check(d->headers.items[i].key, d->headers.items[i].value, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "headers"), "destination %s: %s",
+				      d->name, err_text(&e, st));
 	return check_network(dr);
 }
 
@@ -244,6 +248,8 @@ static enum status check_destination(const struct destination_reading *dr)
 		st = checks[d->kind](dr);
 	if (!st)
 		st = check_uplink(dr);
+	if (!st)
+		st = config_check_order(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
 		const struct yaml_node *n =
 			config_given_node(dr, "retry_on_failure.initial_interval");
@@ -289,7 +295,7 @@ enum status config_read_destinations(struct config_reader *r, const struct yaml_
 	enum status st = ST_OK;
 	for (const struct yaml_node *n = map->first; n && !st; n = n->next)
 		st = read_destination(r, n);
-	return st;
+	return st ? st : config_check_diversions(r, map);
 }
 
 static const char *signal_word(unsigned i)

@@ -152,6 +152,15 @@ static bool parse_rate(const char *text, uint64_t *ret)
 	return parse_size(size, ret);
 }
 
+bool config_read_rate(const char *text, uint64_t *ret)
+{
+	uint64_t rate = 0;
+	if (!parse_rate(text, &rate) || (rate && rate < UPLINK_RATE_MIN))
+		return false;
+	*ret = rate;
+	return true;
+}
+
 /* 90s, 1h30m, and 0 without a unit. */
 static bool parse_duration(const char *text, uint64_t *ret)
 {
