@@ -43,6 +43,11 @@ static const struct command commands[] = {
 	{ "check-config", "check-config [--config FILE]",
 	  "Check the configuration, and print what it comes to; secrets are masked.", TAKES_CONFIG,
 	  PARAMETERS_NONE, cli_check_config },
+	{ "check-destination", "check-destination NAME [--config FILE] [options]",
+	  "Say whether a destination can be reached, takes the credentials and a test record, and "
+	  "what "
+	  "to do if not.",
+	  TAKES_CONFIG | TAKES_NAME | TAKES_CHECK, PARAMETERS_NONE, cli_check_destination },
 	{ "status", "status [options]",
 	  "Show how the gateway, the queue and every destination are.", TAKES_CONFIG | TAKES_SOURCE,
 	  PARAMETERS_NONE, cli_status },
@@ -104,17 +109,21 @@ static const struct {
 	{ 'e', "endpoint", "HOST:PORT", TAKES_GATEWAY, "the gateway's admin listener, or its URL" },
 	{ 't', "token", "TOKEN", TAKES_GATEWAY, "admin token (or TIDEGATE_ADMIN_TOKEN)" },
 	{ 'q', "queue", "PATH", TAKES_FILE, "queue file to read where no gateway is asked" },
-	{ 'o', "output", "json|table", TAKES_GATEWAY, "how to print (default table)" },
+	{ 'o', "output", "json|table", TAKES_GATEWAY | TAKES_CHECK,
+	  "how to print (default table)" },
 	{ 'n', "first", "N", TAKES_FIRST,
 	  "try so many batches before the rest (default 5, at most 100)" },
-	{ 'w', "timeout", "SECONDS", TAKES_FIRST, "wait so long for those (default 60)" },
+	{ 'w', "timeout", "SECONDS", TAKES_FIRST | TAKES_CHECK,
+	  "wait so long: for those few (default 60), or for each step of a check (default 10)" },
+	{ 's', "no-send", NULL, TAKES_CHECK, "look only, send no test record" },
 	{ 'h', "help", NULL, 0, "this help" },
 };
 enum {
 	COMMON = sizeof(common) / sizeof(common[0]),
 	FIRST_FILTER = 1000,
 	FIRST_DEFAULT = 5,
-	TIMEOUT_DEFAULT = 60
+	TIMEOUT_DEFAULT = 60,
+	CHECK_DEFAULT = 10
 };
 
 static void print_exit_codes(void)
@@ -244,6 +253,9 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 	if (letter >= FIRST_FILTER)
 		return take_filter(c, t, letter - FIRST_FILTER, optarg ? optarg : "true", o);
 	switch (letter) {
+	case 's':
+		o->is_without_send = true;
+		return EXIT_CODE_DONE;
 	case 'n':
 		return take_number(c, "--first", optarg, &o->first);
 	case 'w':
@@ -274,6 +286,11 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 
 static enum exit_code take_id(const struct command *c, int argc, char **argv, struct cli_options *o)
 {
+	if (c->takes & TAKES_NAME) {
+		o->id = argc - optind == 1 ? argv[optind] : NULL;
+		return o->id ? EXIT_CODE_DONE :
+			       usage_error(c, "wants the name of one destination", "");
+	}
 	if (!(c->takes & TAKES_ID))
 		return optind == argc ? EXIT_CODE_DONE :
 					usage_error(c, "unexpected argument ", argv[optind]);
@@ -307,7 +324,9 @@ static enum exit_code take_name(const struct command *c, int argc, char **argv,
 static enum exit_code run_command(const struct command *c, int argc, char **argv,
 				  int (*run)(const char *config_path))
 {
-	struct cli_options o = { .first = FIRST_DEFAULT, .timeout_s = TIMEOUT_DEFAULT };
+	struct cli_options o = { .first = FIRST_DEFAULT,
+				 .timeout_s =
+					 c->takes & TAKES_CHECK ? CHECK_DEFAULT : TIMEOUT_DEFAULT };
 	struct option_table t;
 	enum exit_code rc = EXIT_CODE_DONE;
 	make_table(c, &t);
@@ -352,8 +371,9 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
-int cli_main(int argc, char **argv, int (*run)(const char *config_path))
+int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_check_fn check)
 {
+	cli_set_check(check);
 	const char *name = argc > 1 ? argv[1] : "";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_overview();

@@ -158,7 +158,8 @@ static enum status write_change(const struct document_source *s, struct call *c,
 					.parameters = &c->parameters,
 					.action = action,
 					.state = state,
-					.caller = c->caller };
+					.caller = c->caller,
+					.is_stopping = c->is_stopping };
 	return redrive_call(&r, &c->out, e);
 }
 

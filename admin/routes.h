@@ -25,7 +25,8 @@ struct call {
 	struct sampler *sampler;
 	const struct control *control;
 	struct writer *writer;
-	const char *caller; /* address of whoever asks, for the loss ledger */
+	const char *caller;       /* address of whoever asks, for the loss ledger */
+	atomic_bool *is_stopping; /* the listener is: end soon */
 	struct parameters parameters;
 	int64_t id;                /* of the path's {id} */
 	const char *name;          /* of the path's {name} */

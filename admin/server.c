@@ -52,6 +52,7 @@ struct admin {
 	void *in_flight_ctx;
 	const struct control *control;
 	int64_t started_ns;
+	atomic_bool is_stopping;
 	struct sampler sampler;
 	struct budget budget;
 };
@@ -347,7 +348,8 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 			  .sampler = &a->sampler,
 			  .writer = a->writer,
 			  .control = a->control,
-			  .caller = caller };
+			  .caller = caller,
+			  .is_stopping = &a->is_stopping };
 	struct err e = { 0 };
 	write_caller(con, caller, sizeof(caller));
 	parameters_init(&c.parameters);
@@ -476,6 +478,7 @@ void admin_stop(struct admin *a)
 {
 	if (!a)
 		return;
+	atomic_store(&a->is_stopping, true);
 	MHD_stop_daemon(a->daemon);
 	admin_free(a);
 }

@@ -2,15 +2,15 @@
  *
  * Start order is the dependency order, and stop order its reverse where it matters for the promise:
  *
- *   start   config, writer (queue open and verified), routes, destinations, salvage, admin,
- *           receivers
+ *   start   config, writer (queue open and verified), routes, salvage, loss reporter,
+ *           destinations, admin, receivers
  *   stop    receivers (answer what is in flight: needs the writer),
  *           destinations (settle what was sent: needs the writer),
- *           salvage, admin, writer (checkpoint and close)
+ *           salvage, admin, loss reporter, writer (checkpoint and close)
  *
  * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
  * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at
- * any moment: that is what it is for). */
+ * any moment: that is what it is for), and so does a stop that hangs. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -28,8 +28,10 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/control.h"
+#include "gateway/forward/check_destination.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/ingest/loss_reporter.h"
 #include "gateway/ingest/receive_grpc.h"
 #include "gateway/ingest/receive_http.h"
 #include "gateway/telemetry/attributes.h"
@@ -38,6 +40,9 @@
 
 /* What a refused client is told to wait: long enough for a commit to recover, short for an SDK. */
 enum { RETRY_AFTER_S = 5, EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 3 };
+
+/* For what comes behind the deadline: joining threads, the last checkpoint on a slow disk. */
+#define STOP_SLACK_NS (10 * NS_PER_S)
 
 /* Data that no route matches is owed to this name, which is no valid name in a configuration. */
 #define UNROUTED "(unrouted)"
@@ -51,6 +56,7 @@ struct gateway {
 	struct forward **forwards; /* one for each of config->destinations */
 	struct switchboard switchboard;
 	struct salvage *salvage;
+	struct loss_reporter *losses; /* NULL: not configured, or no route for it */
 	struct admin *admin;
 	struct receive_grpc *grpc;
 	struct receive_http *http;
@@ -162,15 +168,33 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	return st;
 }
 
+/* Where no route takes its logs there is nothing to report to; the ledger keeps everything. */
+static enum status make_loss_reporter(struct gateway *g, struct err *e)
+{
+	uint64_t unrouted = UINT64_C(1) << g->unrouted_slot;
+	struct loss_reporter_options o = {
+		.writer = g->writer,
+		.resource = &g->resource,
+		.destinations = g->routes.slots[SIGNAL_LOGS][RECORD_CLASS_WARNING] & ~unrouted,
+	};
+	return g->config->telemetry_losses && o.destinations ?
+		       loss_reporter_new(&o, &g->losses, e) :
+		       ST_OK;
+}
+
 static enum status start_storage(struct gateway *g, struct err *e)
 {
-	enum status st = writer_start(g->writer, e);
+	enum status st = make_loss_reporter(g, e);
+	if (!st)
+		st = writer_start(g->writer, e);
 	if (st)
 		return st;
 	/* C17 does not convert to an array of const by itself. */
 	writer_reroute(g->writer, g->unrouted_slot,
 		       (const uint64_t(*)[RECORD_CLASS_COUNT])g->routes.slots);
 	st = salvage_start(g->writer, &g->salvage, e);
+	if (!st && g->losses)
+		st = loss_reporter_start(g->losses, e);
 	for (size_t i = 0; i < g->config->destination_count && !st; i++)
 		st = forward_start(g->forwards[i], e);
 	return st;
@@ -266,38 +290,58 @@ static void stop(struct gateway *g)
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
 	switchboard_stop(&g->switchboard, deadline);
+	loss_reporter_stop(g->losses);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
 	switchboard_done(&g->switchboard);
+	loss_reporter_free(g->losses);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);
 	config_free(g->config);
 }
 
-/* The second signal's thread: detached, so that a stop that hangs can still be ended by hand. */
-static void *exit_at_second_signal(void *set)
+/* What the thread reads that watches the stop: it outlives main's frames. */
+static struct {
+	sigset_t signals;
+	int64_t limit_ns;
+} stopping;
+
+/* Detached, so that a stop that hangs ends all the same: by hand, or when it took too long. A disk
+ * that does not answer holds the writer for ever, and all who wait for it. */
+static void *watch_stop(void *arg)
 {
-	int sig = 0;
-	(void)sigwait(set, &sig);
-	log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"", sig);
+	const struct timespec limit = { .tv_sec = (time_t)(stopping.limit_ns / NS_PER_S),
+					.tv_nsec = (long)(stopping.limit_ns % NS_PER_S) };
+	(void)arg;
+	int sig = sigtimedwait(&stopping.signals, NULL, &limit);
+	if (sig > 0)
+		log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"",
+			 sig);
+	else
+		log_error(
+			"gateway.stop",
+			"reason=\"the stop hangs, leaving as it is\" hint=\"does the queue's disk "
+			"answer? what was acknowledged is safe\"");
 	_exit(EXIT_FAILED);
 }
 
-static void wait_for_signal(sigset_t *set)
+static void wait_for_signal(int64_t shutdown_timeout_ns)
 {
 	int sig = 0;
-	CHECK(sigwait(set, &sig) == 0);
+	CHECK(sigwait(&stopping.signals, &sig) == 0);
 	log_info("gateway.stopping", "signal=%d", sig);
+	stopping.limit_ns = shutdown_timeout_ns + STOP_SLACK_NS;
 	pthread_t thread;
-	if (pthread_create(&thread, NULL, exit_at_second_signal, set) == 0)
+	if (pthread_create(&thread, NULL, watch_stop, NULL) == 0)
 		(void)pthread_detach(thread);
 }
 
-static void block_signals(sigset_t *set)
+static void block_signals(void)
 {
+	sigset_t *set = &stopping.signals;
 	(void)sigemptyset(set);
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGINT);
@@ -337,7 +381,6 @@ static void tune_malloc(void)
 
 static int run(const char *config_path)
 {
-	static sigset_t signals; /* outlives this function: the detached thread reads it */
 	static const enum log_level levels[] = { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL,
 						 LOG_ERROR_LEVEL };
 	struct gateway g = { 0 };
@@ -351,7 +394,7 @@ static int run(const char *config_path)
 	log_init(levels[g.config->log_level], (enum log_format)g.config->log_format);
 	tune_malloc();
 	raise_file_limit();
-	block_signals(&signals);
+	block_signals();
 	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
 		 LOG_QUOTE(config_path ? config_path : "embedded default"),
 		 LOG_QUOTE(g.config->queue_path));
@@ -360,7 +403,7 @@ static int run(const char *config_path)
 		log_fatal("gateway.start.failed", "error=%s", LOG_QUOTE(err_text(&e, st)));
 	} else {
 		log_info("gateway.ready", "pid=%d", (int)getpid());
-		wait_for_signal(&signals);
+		wait_for_signal(g.config->shutdown_timeout);
 	}
 	stop(&g);
 	log_info("gateway.stop", "exit=%d", st ? EXIT_FAILED : EXIT_OK);
@@ -369,5 +412,5 @@ static int run(const char *config_path)
 
 int main(int argc, char **argv)
 {
-	return cli_main(argc, argv, run);
+	return cli_main(argc, argv, run, check_destination);
 }

@@ -250,6 +250,7 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 	stmt_bind_nonzero(s, 8, l->first_time_ns);
 	stmt_bind_nonzero(s, 9, l->last_time_ns);
 	stmt_bind_words(s, 10, l->detail);
+	q->has_losses = true;
 	return stmt_run(s, &q->err);
 }
 

@@ -21,6 +21,7 @@ struct queue_total {
 struct queue {
 	sqlite3 *db;
 	struct err err;     /* the words of the last failure */
+	bool has_losses;    /* rows for the ledger, in the open transaction */
 	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
 	int64_t last_id;    /* of the last batch that was inserted, committed or not */
 	bool has_moved;     /* something is owed to another destination now: it should be rung */
@@ -109,6 +110,8 @@ struct queue_loss {
 };
 MUST_USE enum status queue_lose(struct queue *q, const struct queue_loss *l);
 
+/* A row of `settings`: a value that outlives the process. */
+MUST_USE enum status queue_save_setting(struct queue *q, const char *name, int64_t value);
 /* A row of `salvages` for a file that was set aside at found_at. */
 MUST_USE enum status queue_add_salvage(struct queue *q, const char *path, int64_t found_at_ns,
 				       const char *reason);

@@ -69,6 +69,8 @@
 	  "SELECT d.batch_id, d.priority, d.records, b.signal, b.class FROM deliveries d "         \
 	  "JOIN batches b ON b.id = d.batch_id WHERE d.destination_id = ?1 AND d.state = 'ready' " \
 	  "AND (d.priority, d.batch_id) > (?2, ?3) ORDER BY d.priority, d.batch_id LIMIT ?4")      \
+	X(SETTING_SAVE, "INSERT INTO settings (name, value) VALUES (?1, ?2) "                      \
+			"ON CONFLICT DO UPDATE SET value = excluded.value")                        \
 	X(SALVAGE_INSERT,                                                                          \
 	  "INSERT INTO salvages (path, found_at, reason, state) VALUES (?1, ?2, ?3, 'running') "   \
 	  "ON CONFLICT DO NOTHING")                                                                \

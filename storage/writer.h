@@ -139,6 +139,13 @@ struct destination_stored {
 	char reason[SETTLE_ERROR_MAX];
 };
 
+/* A value of the table settings: it outlives the process. name is static. */
+struct setting_update {
+	struct write_job job; /* job.apply is set by writer_save_setting */
+	const char *name;
+	int64_t value;
+};
+
 /* Open or make the queue file (storage/db.h has the checks), take the lock, migrate, verify, set a
  * damaged file aside and start a new one. Logs nothing: e tells. ST_CONFLICT: another gateway has
  * it. ST_UNSUPPORTED: a newer version, another application, a network file system. */
@@ -153,19 +160,23 @@ MUST_USE enum status writer_destination_stored(struct writer *w, int64_t id,
 /* Ring `chan` after each commit that stored something for the slot. chan must outlive the writer.
  */
 void writer_subscribe(struct writer *w, int slot, struct chan *chan);
-/* How often somebody replayed, purged or moved deliveries since the start (storage/redrive.h). Who
- * has claimed some reads them again where it differs; each time the subscribers are rung. */
-uint64_t writer_changes(struct writer *w);
+/* Ring `chan` after each commit that wrote rows of the loss ledger. As writer_subscribe. */
+void writer_watch_losses(struct writer *w, struct chan *chan);
+/* How often somebody replayed, purged or moved deliveries of the slot since the start
+ * (storage/redrive.h). Who has claimed some reads them again where it differs; each time the slot's
+ * subscriber is rung. */
+uint64_t writer_changes(struct writer *w, int slot);
 MUST_USE enum status writer_start(struct writer *w, struct err *e);
 /* Fail what waits with ST_STOPPING, checkpoint, close, join. Give nothing after this. Accepts NULL.
  */
 void writer_stop(struct writer *w);
 
-/* These four take the job; done gives it back. Never block, never fail: failures come through done.
+/* These five take the job; done gives it back. Never block, never fail: failures come through done.
  */
 void writer_put(struct writer *w, struct put_job *put);
 void writer_settle(struct writer *w, struct settlement *s);
 void writer_update_destination(struct writer *w, struct destination_update *u);
+void writer_save_setting(struct writer *w, struct setting_update *u);
 void writer_give(struct writer *w, struct write_job *job);
 
 /* What the queue would say to a put at this moment: ST_OK, ST_FULL, ST_NO_SPACE, ST_UNAVAILABLE,

@@ -50,9 +50,11 @@ void dispatch_init(struct dispatch *d, const struct dispatch_options *o)
 {
 	const struct destination_config *c = o->config;
 	struct exporter *exporter = o->exporter;
-	*d = (struct dispatch){
-		.config = c, .exporter = exporter, .writer = o->writer, .too_old_id = o->too_old_id
-	};
+	*d = (struct dispatch){ .config = c,
+				.exporter = exporter,
+				.writer = o->writer,
+				.slot = o->slot,
+				.too_old_id = o->too_old_id };
 	d->max_raw_bytes = c->max_export_size;
 	if (exporter->ops->max_raw_bytes && exporter->ops->max_raw_bytes < d->max_raw_bytes)
 		d->max_raw_bytes = exporter->ops->max_raw_bytes;

@@ -19,7 +19,8 @@ struct dispatch {
 	struct claim_reader *reader; /* NULL: not open */
 	int64_t reader_due_ns;       /* mono: when to open it */
 	struct claim_window *window;
-	uint64_t changes; /* writer_changes, as last seen */
+	int slot;         /* of the writer */
+	uint64_t changes; /* writer_changes of it, as last seen */
 	struct breaker breaker;
 	struct gate gate; /* to the uplink */
 	struct settler settler;
@@ -42,6 +43,7 @@ struct dispatch {
 struct dispatch_options {
 	const struct destination_config *config;
 	struct writer *writer;
+	int slot; /* of the writer */
 	int64_t destination_id;
 	int64_t too_old_id;
 	struct exporter *exporter;

@@ -60,4 +60,7 @@ extern const struct exporter_ops prometheus_ops; /* prometheus.c */
 extern const struct exporter_ops loki_ops;      /* loki.c */
 extern const struct exporter_ops file_ops;      /* file.c */
 
+/* Of the destination's kind (forward.c). */
+const struct exporter_ops *exporter_ops_of(const struct destination_config *c);
+
 #endif

@@ -56,7 +56,7 @@ struct forward {
 	struct series *states[DESTINATION_STATE_COUNT];
 };
 
-static const struct exporter_ops *ops_of(const struct destination_config *c)
+const struct exporter_ops *exporter_ops_of(const struct destination_config *c)
 {
 	static const struct exporter_ops *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
@@ -89,7 +89,7 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 		free(f);
 		return err_set(e, st, "destinations.%s: no eventfd", o->config->name);
 	}
-	st = ops_of(o->config)->open(o->config, chan_fd(&f->chan), &exporter, e);
+	st = exporter_ops_of(o->config)->open(o->config, chan_fd(&f->chan), &exporter, e);
 	if (st) {
 		chan_done(&f->chan);
 		free(f);
@@ -97,6 +97,7 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 	}
 	const struct dispatch_options d = { .config = o->config,
 					    .writer = o->writer,
+					    .slot = o->slot,
 					    .destination_id = o->destination_id,
 					    .too_old_id = o->too_old_id,
 					    .exporter = exporter,

@@ -43,7 +43,7 @@ static void reader_failed(struct dispatch *d, enum status st, const struct err *
 /* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
 static void look_for_changes(struct dispatch *d)
 {
-	uint64_t changes = writer_changes(d->writer);
+	uint64_t changes = writer_changes(d->writer, d->slot);
 	if (changes == d->changes)
 		return;
 	d->changes = changes;

@@ -136,6 +136,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         message = otlp.parse(signal, otlp.decompress(encoding, body))
         if mode.mode == "ok" and sink.poison.intersection(otlp.record_ids(message)):
             mode = Mode("answer", 400, body=sink.poison_words, content_type="text/plain")
+        if mode.status // 100 == 2:
+            sink.keep(signal, message)
         cert = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         sink._note(Received(signal, otlp.record_ids(message), dict(self.headers), len(body),
                             time.monotonic(), mode.status, cert or {}))
@@ -169,6 +171,7 @@ class Sink:
         self.delay_s = 0  # before each answer: a slow link
         self.poison = frozenset()
         self.poison_words = b""
+        self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()
         self._lock = threading.Condition()

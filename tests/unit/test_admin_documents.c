@@ -333,7 +333,7 @@ static int cli(char **ret_text, int argc, ...)
 	(void)fflush(stdout);
 	int saved = dup(STDOUT_FILENO);
 	ck_assert_int_ge(dup2(fileno(file), STDOUT_FILENO), 0);
-	int rc = cli_main(argc, argv, no_run);
+	int rc = cli_main(argc, argv, no_run, NULL);
 	(void)fflush(stdout);
 	(void)dup2(saved, STDOUT_FILENO);
 	(void)close(saved);

@@ -413,6 +413,9 @@ START_TEST(the_state_of_a_destination_is_kept)
 	EXPECT_OK(queue_destination(&f.q, "beta", "otlp_http", 0, false, &id));
 	EXPECT_OK(queue_commit(&f.q));
 	ck_assert_int_eq(id, f.b);
+	/* Ids are given to new names alone. */
+	ck_assert_int_eq(ask(&f, "SELECT seq FROM sqlite_sequence WHERE name = 'destinations'"),
+			 f.b);
 	ck_assert_int_eq(ask(&f, "SELECT is_configured FROM destinations WHERE kind = 'file' AND "
 				 "name = 'beta'"),
 			 1);
