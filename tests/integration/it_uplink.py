@@ -105,7 +105,8 @@ def test_outside_its_windows_only_the_exempt_goes_until_a_flush(start_gateway):
         shown = central(gateway)
         assert shown["state"] == "up" and "window of uplink satellite" in shown["reason"]
         assert shown["next_attempt_at"] == uplink(gateway, "satellite")["next_window_at"]
-        assert sink.ids() == urgent and otlp.queued_ids(gateway) == held
+        gateway.wait_until(lambda: otlp.queued_ids(gateway) == held, "what is urgent is settled")
+        assert sink.ids() == urgent
         said = tidegate(gateway, "uplink", "satellite")
         assert "opens 2" in said and "window" in said
         waiting = gateway.wait_event("uplink.waiting")
@@ -190,6 +191,10 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
         assert metrics['tidegate_uplink_budget_left_bytes{uplink="sim",period="day"}'] < 130_000
         assert metrics['tidegate_uplink_waiting{uplink="sim",reason="daily_budget"}'] == 1
         assert "of 1.0 MiB" in tidegate(gateway, "uplink", "sim")
+        said = tidegate(gateway, "status")
+        assert "of 1.0 MiB" in said and "daily_budget" in said
+        assert metrics['tidegate_destination_next_attempt_timestamp_seconds{destination="central"}'] % 86400 == 0
+        assert metrics['tidegate_destination_state_since_timestamp_seconds{destination="central"}'] > 1.7e9
         gateway.assert_balanced()
 
 
