@@ -129,20 +129,20 @@ def test_a_rate_is_kept_what_is_urgent_passes_and_a_temporary_rate_frees_it(star
         gateway = start_gateway(config(sink, {"default": {"rate": "40KiB/s"}}))
         began = time.monotonic()
         backlog = []
-        for _ in range(40):
-            backlog += send(gateway, 100)
-        size = otlp.request("logs", backlog[:100]).ByteSize() * 40
-        assert size > 250_000  # 6 s at that rate
+        for _ in range(30):
+            backlog += send(gateway, 200)
+        size = otlp.request("logs", backlog[:200]).ByteSize() * 30
+        assert size > 400_000  # 10 s at that rate
         pause = time.monotonic() + 1.5
         gateway.wait_until(lambda: time.monotonic() > pause, "a while passes")
         urgent = send(gateway, 1, "critical")
         at = time.monotonic()
         sink.wait_ids(urgent)
-        assert time.monotonic() - at < 2.5  # one export of info, of two seconds at most
+        assert time.monotonic() - at < 4  # one export of info, of two seconds at most; and a busy machine
         passed = time.monotonic() - began
         got = sum(r.body_bytes for r in sink.received)
         assert got <= 40 * 1024 * (passed + 1 + 2.5), "more than the rate, a burst and an export"
-        assert max(r.body_bytes for r in sink.received) <= 130 * 1024
+        assert max(r.body_bytes for r in sink.received) <= 90 * 1024
         assert set(sink.ids()) != set(backlog + urgent)
         assert uplink(gateway)["waiting"]["rate"] == 1
         assert "for now" not in tidegate(gateway, "uplink")
@@ -162,9 +162,9 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
                                        uplink="sim", max_export_size="64KiB"),
                                 expect=[r"event=uplink\.waiting.*for=daily_budget"])
         sent = []
-        for _ in range(150):
-            sent += send(gateway, 100)
-        assert otlp.request("logs", sent[:100]).ByteSize() * 150 > 1_100_000
+        for _ in range(75):
+            sent += send(gateway, 200)
+        assert otlp.request("logs", sent[:200]).ByteSize() * 75 > 1_100_000
         gateway.wait_event("uplink.waiting", **{"for": "daily_budget", "class": "info"})
         gateway.wait_until(lambda: central(gateway)["reason"], "the reason is shown")
         shown = central(gateway)
