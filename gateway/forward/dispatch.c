@@ -99,7 +99,7 @@ static void send_export(struct dispatch *d, struct lane *l, struct slot *slot)
 	struct export *x = slot->export;
 	x->attempts++;
 	x->started_ns = now_mono_ns();
-	lanes_started(&d->lanes, l, slot);
+	lanes_started(&d->lanes, l, slot, breaker_is_up(&d->breaker));
 	answer_show_in_flight(d);
 	gate_sent(&d->gate, x);
 	d->exporter->ops->send(d->exporter, x);
@@ -117,7 +117,8 @@ static bool start_granted(struct dispatch *d, struct lane *l)
 		slot->export = loading_next(d, l);
 	}
 	enum status st = loading_body(d, slot);
-	if (slot->split && (st == ST_INVALID || (!st && slot->export->count == 0))) {
+	bool is_inseparable = st == ST_INVALID && slot->export->part.count > 0;
+	if (slot->split && (is_inseparable || (!st && slot->export->count == 0))) {
 		apart_failed(d, l, slot, st);
 		return true;
 	}

@@ -293,9 +293,7 @@ static const struct {
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
 	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, loki, "
-	  "file; did "
-	  "you mean "
-	  "otlp_http?" },
+	  "file; did you mean otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
