@@ -102,6 +102,9 @@ MUST_USE json_t *cli_parse(const struct buf *text);
 /* For -o json. */
 enum exit_code cli_print_json(json_t *document);
 
+/* Uplinks as a table: name NULL: all. How many were shown. */
+int cli_print_uplinks(json_t *list, const char *name);
+
 enum exit_code cli_status(const struct cli_options *o);
 enum exit_code cli_queue(const struct cli_options *o);
 enum exit_code cli_show(const struct cli_options *o);
