@@ -22,24 +22,31 @@ struct claim_reader {
 	char *path;
 	sqlite3 *db; /* NULL: to be opened by the next call */
 	sqlite3_stmt *list;
+	sqlite3_stmt *newest;
 	sqlite3_stmt *body;
 	dev_t device;
 	ino_t inode;
 };
 
-static const char list_sql[] =
-	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, "
-	"b.crc, b.received_at, b.raw_bytes, b.stored_bytes "
-	"FROM deliveries d JOIN batches b ON b.id = d.batch_id "
-	"WHERE d.destination_id = ?1 AND d.state = 'ready' AND (d.priority, d.batch_id) > (?2, ?3) "
-	"ORDER BY d.priority, d.batch_id LIMIT ?4";
+#define COLUMNS                                                                                 \
+	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, " \
+	"b.crc, b.received_at, b.raw_bytes, b.stored_bytes, b.first_time, b.last_time "         \
+	"FROM deliveries d JOIN batches b ON b.id = d.batch_id "                                \
+	"WHERE d.destination_id = ?1 AND d.state = 'ready' "
+static const char list_sql[] = COLUMNS "AND (d.priority, d.batch_id) > (?2, ?3) "
+				       "ORDER BY d.priority, d.batch_id LIMIT ?4";
+static const char newest_sql[] =
+	COLUMNS "AND d.priority = ?2 AND d.batch_id > ?3 AND d.batch_id < ?5 "
+		"ORDER BY d.batch_id DESC LIMIT ?4";
 static const char body_sql[] = "SELECT body FROM payloads WHERE batch_id = ?1";
 
 static void disconnect(struct claim_reader *r)
 {
 	(void)sqlite3_finalize(r->list);
+	(void)sqlite3_finalize(r->newest);
 	(void)sqlite3_finalize(r->body);
 	r->list = NULL;
+	r->newest = NULL;
 	r->body = NULL;
 	db_close(r->db);
 	r->db = NULL;
@@ -56,6 +63,8 @@ static enum status connect_file(struct claim_reader *r, struct err *e)
 	enum status st = db_open_reader(r->path, &r->db, e);
 	if (!st)
 		st = stmt_prepare(r->db, list_sql, &r->list, e);
+	if (!st)
+		st = stmt_prepare(r->db, newest_sql, &r->newest, e);
 	if (!st)
 		st = stmt_prepare(r->db, body_sql, &r->body, e);
 	if (st)
@@ -127,28 +136,51 @@ static void read_claim(sqlite3_stmt *s, struct claim *c)
 		.received_at_ns = sqlite3_column_int64(s, 8),
 		.raw_bytes = (size_t)sqlite3_column_int64(s, 9),
 		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
+		.first_time_ns = sqlite3_column_int64(s, 11),
+		.last_time_ns = sqlite3_column_int64(s, 12),
 	};
+}
+
+/* The statement's other parameters are bound. */
+static enum status list(struct claim_reader *r, sqlite3_stmt *s, int64_t destination_id,
+			struct claim *ret, size_t max, size_t *ret_count, struct err *e)
+{
+	size_t n = 0;
+	enum status st = ST_OK;
+	stmt_bind_int(s, 1, destination_id);
+	stmt_bind_int(s, 4, (int64_t)max);
+	while (n < max && (st = stmt_step(s, e)) == ST_OK)
+		read_claim(s, &ret[n++]);
+	stmt_reset(s);
+	if (st && st != ST_END)
+		return give_up(r, st);
+	*ret_count = n;
+	return ST_OK;
 }
 
 enum status claim_list(struct claim_reader *r, int64_t destination_id, int after_priority,
 		       int64_t after_batch_id, struct claim *ret, size_t max, size_t *ret_count,
 		       struct err *e)
 {
-	size_t n = 0;
 	enum status st = refresh(r, e);
 	if (st)
 		return st;
-	stmt_bind_int(r->list, 1, destination_id);
 	stmt_bind_int(r->list, 2, after_priority);
 	stmt_bind_int(r->list, 3, after_batch_id);
-	stmt_bind_int(r->list, 4, (int64_t)max);
-	while (n < max && (st = stmt_step(r->list, e)) == ST_OK)
-		read_claim(r->list, &ret[n++]);
-	stmt_reset(r->list);
-	if (st && st != ST_END)
-		return give_up(r, st);
-	*ret_count = n;
-	return ST_OK;
+	return list(r, r->list, destination_id, ret, max, ret_count, e);
+}
+
+enum status claim_list_newest(struct claim_reader *r, int64_t destination_id, int priority,
+			      int64_t after_batch_id, int64_t before_batch_id, struct claim *ret,
+			      size_t max, size_t *ret_count, struct err *e)
+{
+	enum status st = refresh(r, e);
+	if (st)
+		return st;
+	stmt_bind_int(r->newest, 2, priority);
+	stmt_bind_int(r->newest, 3, after_batch_id);
+	stmt_bind_int(r->newest, 5, before_batch_id);
+	return list(r, r->newest, destination_id, ret, max, ret_count, e);
 }
 
 static enum status append_body(sqlite3_stmt *s, const struct claim *c, struct buf *out,

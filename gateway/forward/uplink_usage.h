@@ -13,8 +13,9 @@ struct uplink_usage {
 	struct writer *writer; /* NULL: nothing is stored */
 	struct usage_job job;
 	bool is_at_writer;
-	bool is_known; /* what is stored of these periods is in bytes */
-	int64_t day;   /* since 1970 (UTC), of the periods */
+	bool is_known;       /* what is stored of these periods is in bytes */
+	bool is_clock_unset; /* the wall clock was never set: no period is the right one */
+	int64_t day;         /* since 1970 (UTC), of the periods */
 	struct usage_period periods[USAGE_PERIODS];
 	int64_t bytes[USAGE_PERIODS]; /* of each period, with what is not stored yet */
 	int64_t unsaved;              /* not given to the writer yet */
@@ -35,6 +36,8 @@ int64_t uplink_usage_left(const struct uplink_usage *u, int period, enum record_
  */
 int uplink_usage_blocks(const struct uplink_usage *u, enum record_class class, int64_t bytes,
 			int64_t *ret_until_ns);
+/* When a period ends, wall. */
+int64_t uplink_usage_end_ns(const struct uplink_usage *u, int period);
 /* More must not go before what went is stored: a kill would forget too much. */
 bool uplink_usage_must_wait(const struct uplink_usage *u);
 /* Give the writer what is not stored, where it is time (is_forced: at once). */

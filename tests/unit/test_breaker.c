@@ -57,6 +57,25 @@ START_TEST(a_failure_takes_it_down_and_an_answer_brings_it_back)
 }
 END_TEST
 
+START_TEST(a_renewed_credential_ends_the_wait_for_one_and_no_other)
+{
+	struct breaker b = make();
+	struct export_reply unauthorized = failure(401, false);
+	struct export_reply busy = failure(503, false);
+	int64_t now = now_mono_ns();
+	(void)breaker_failed(&b, &unauthorized, now);
+	ck_assert_int_eq(b.due_ns, now + 16 * NS_PER_S);
+	breaker_renewed(&b);
+	ck_assert_int_le(b.due_ns, now);
+	ck_assert_int_eq(b.state, DESTINATION_UNAUTHORIZED);
+	now_fake_advance(NS_PER_S);
+	(void)breaker_failed(&b, &busy, now_mono_ns());
+	int64_t due = b.due_ns;
+	breaker_renewed(&b);
+	ck_assert_int_eq(b.due_ns, due);
+}
+END_TEST
+
 START_TEST(exports_that_fail_together_are_one_failure)
 {
 	struct breaker b = make();
@@ -103,6 +122,23 @@ START_TEST(missing_credentials_park_it_and_are_asked_for_slowly)
 	ck_assert(breaker_failed(&b, &r, now_mono_ns()));
 	ck_assert_int_eq(b.state, DESTINATION_BACKING_OFF);
 	ck_assert(breaker_answered(&b));
+}
+END_TEST
+
+START_TEST(a_renewed_credential_is_due_once_and_stays_due)
+{
+	struct breaker b = make();
+	struct export_reply r = failure(16, false);
+	r.verdict = VERDICT_UNAUTHORIZED;
+	ck_assert(breaker_failed(&b, &r, now_mono_ns()));
+	breaker_renewed(&b);
+	int64_t due = b.due_ns;
+	ck_assert_int_le(due, now_mono_ns());
+	/* Asked at every turn until the next answer: were it moved on, its time would never come.
+	 */
+	now_fake_advance(NS_PER_MS);
+	breaker_renewed(&b);
+	ck_assert_int_eq(b.due_ns, due);
 }
 END_TEST
 
@@ -156,9 +192,11 @@ int main(void)
 		exports_that_fail_together_are_one_failure,
 		the_longest_retry_after_of_them_counts,
 		missing_credentials_park_it_and_are_asked_for_slowly,
+		a_renewed_credential_is_due_once_and_stays_due,
 		a_connection_after_an_unreachable_network_ends_the_wait,
 		a_backend_that_accepts_and_hangs_is_not_called_at_once,
 		an_answered_failure_needs_no_probe,
+		a_renewed_credential_ends_the_wait_for_one_and_no_other,
 	};
 	return run_cases("breaker", cases, sizeof(cases) / sizeof(cases[0]));
 }

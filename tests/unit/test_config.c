@@ -292,7 +292,14 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, file; did you mean otlp_http?" },
+<<<<<<< HEAD
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, "
+	  "loki, file; did you mean "
+	  "otlp_http?" },
+=======
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, loki, "
+	  "file; did you mean otlp_http?" },
+>>>>>>> loki
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -305,10 +312,53 @@ static const struct {
 	  "http://host:port" },
 	{ "destinations: {a: {kind: otlp_http, endpoint: http://h a}}",
 	  "t.yaml:1:47: destination a: endpoint has a blank or control character" },
+	{ "destinations: {a: {kind: otlp_grpc}}",
+	  "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h/v1/traces}}",
+	  "t.yaml:1:47: destination a: endpoint: gRPC takes no path: write https://host:4317, or "
+	  "http://host:4317 for cleartext; a URL with a path is one for kind otlp_http" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h, tls: {insecure: true}}}",
+	  "t.yaml:1:47: destination a: endpoint: https:// and tls.insecure: true contradict each "
+	  "other" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, traces_endpoint: http://h}}",
+	  "t.yaml:1:50: destination a: traces_endpoint is no key of its kind, but of otlp_http" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {grpc-timeout: 1S}}}",
+	  "t.yaml:1:59: destination a: headers: \"grpc-timeout\" is set by the gateway itself" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {Trace-Bin: x}}}",
+	  "t.yaml:1:59: destination a: headers: \"Trace-Bin\": binary metadata cannot be "
+	  "configured" },
+	{ DEST("    tls: {insecure: true}"),
+	  "t.yaml:5:11: destination a: tls.insecure is no key of its kind, but of otlp_grpc" },
 	{ DEST("    path: x"),
 	  "t.yaml:5:5: destination a: path is no key of its kind, but of file" },
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
-	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http" },
+	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
+	  "otlp_grpc" },
+	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h/otlp}}",
+	  "t.yaml:1:42: destination a: endpoint is that of OTLP: write kind: otlp_http, or leave "
+	  "the path out for Loki's push API" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
+	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a.b, a_b]}}}",
+	  "t.yaml:1:67: destination a: loki.labels: a.b and a_b are the same label" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [class]}}}",
+	  "t.yaml:1:67: destination a: loki.labels: class is always a label, with the urgency of "
+	  "the record" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [\"\"]}}}",
+	  "t.yaml:1:67: destination a: loki.labels has an empty name" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a, b, c, d, e, f, g, "
+	  "h, "
+	  "i, j, k, l, m, n, o]}}}",
+	  "t.yaml:1:67: destination a: loki.labels has more than 14 names, which with class is all "
+	  "that Loki takes" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {max_line_size: 1}}}",
+	  "t.yaml:1:74: loki.max_line_size: 1 is out of range: it must be from 1KiB to 16MiB" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h}}\nroutes: [{to: a}]",
+	  "t.yaml:2:10: this route sends traces to a, which takes logs only: match them" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h}}\n"
+	  "routes: [{match: {signal: [logs, metrics]}, to: a}]",
+	  "t.yaml:2:10: this route sends metrics to a, which takes logs only: match them" },
 	{ "destinations: {a: {kind: file, path: x}, b: {kind: file, path: x}}",
 	  "t.yaml:1:64: destination b: path is that of destination a" },
 	{ DEST("    compresion: gzip"),
