@@ -135,11 +135,7 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 	};
 	buf_init(&text, SIZE_MAX, out->budget);
 	enum status st = loki_convert(&l->form, &source, &text, &push, e);
-<<<<<<< HEAD
-	/* Not the bytes that were stored, though their checksum is right. Alone it is known which.
-=======
 	/* Not the bytes that were stored, though their checksum is right: alone it is known whose.
->>>>>>> loki
 	 */
 	if (st == ST_INVALID && x->count == 1)
 		st = ST_CORRUPT;
