@@ -203,7 +203,7 @@ def test_a_server_that_is_stopped_is_noticed_within_the_timeout(start_gateway):
         ids += put(gateway, "logs", 10)
         gateway.wait_event("forward.down")
         # An eighth of it may pass until the acknowledgement of the body is seen.
-        assert 0.9 < time.monotonic() - began < 2
+        assert 0.9 < time.monotonic() - began < 3
         assert "nothing moved, for 1000 ms: not even a ping" in gateway.events("forward.down")[0]["reason"]
         process.send_signal(signal.SIGCONT)
         gateway.wait_drained()
