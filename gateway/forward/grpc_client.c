@@ -7,7 +7,8 @@
  *
  *   open -> ended: ANSWERED      [on_frame: END_STREAM]
  *   open -> ended: REFUSED       [on_stream_close: REFUSED_STREAM, which is also what nghttp2
- *                                 closes streams above a GOAWAY's last id with]
+ *                                 closes streams above a GOAWAY's last id with, and calls that
+ *                                 could not be sent before it]
  *   open -> ended: RESET         [on_stream_close: any other code]
  *   open -> ended: STALLED, LATE [grpc_client_tick]
  *   open -> ended: LOST          [grpc_client_die]
@@ -333,6 +334,7 @@ void grpc_client_start(struct grpc_client *c, struct grpc_exchange *x, const cha
 		c->heard_ns = x->started_ns;
 	TAILQ_INSERT_TAIL(&c->open, x, link);
 	c->open_count++;
+	c->is_used = true;
 	x->stream_id = submit(c, x, authorization);
 	/* Stream ids are used up, or memory is. */
 	if (x->stream_id < 0) {
