@@ -329,6 +329,21 @@ static const struct {
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
+	{ "destinations: {a: {kind: prometheus}}",
+	  "t.yaml:1:16: destination a: endpoint is missing: the URL of the receiver, as in "
+	  "http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, prometheus: {protocol: 3}}}",
+	  "t.yaml:1:81: prometheus.protocol: \"3\" is none of auto, 1.0, 2.0" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, prometheus: "
+	  "{external_labels: {a.b: x}}}}",
+	  "t.yaml:1:88: destination a: prometheus.external_labels: \"a.b\" is no label name: "
+	  "letters, digits and _, no digit first, not __ first" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, headers: {x: y}, "
+	  "prometheus: {external_label: {}}}}",
+	  "t.yaml:1:91: external_label is no key of prometheus; did you mean external_labels?" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h}}\n"
+	  "routes: [{match: {signal: logs}, to: a}]",
+	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h/otlp}}",
 	  "t.yaml:1:42: destination a: endpoint is that of OTLP: write kind: otlp_http, or leave "
