@@ -322,7 +322,7 @@ static const struct {
 	  "letters, digits and _, no digit first, not __ first" },
 	{ "destinations: {a: {kind: prometheus, endpoint: http://h, headers: {x: y}, "
 	  "prometheus: {external_label: {}}}}",
-	  "t.yaml:1:91: external_label is no key of prometheus; did you mean external_labels?" },
+	  "t.yaml:1:88: prometheus.external_label is no key; did you mean external_labels?" },
 	{ "destinations: {a: {kind: prometheus, endpoint: http://h}}\n"
 	  "routes: [{match: {signal: logs}, to: a}]",
 	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
