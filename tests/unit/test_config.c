@@ -335,6 +335,33 @@ static const struct {
 	  "t.yaml:2:10: this route sends metrics to a, which takes logs only: match them" },
 	{ "destinations: {a: {kind: file, path: x}, b: {kind: file, path: x}}",
 	  "t.yaml:1:64: destination b: path is that of destination a" },
+	{ "destinations: {a: {kind: file, path: x, max_in_flight: 2}}",
+	  "t.yaml:1:56: destination a: max_in_flight above 1 lets exports overtake each other, and "
+	  "kind file needs them in order" },
+	{ "destinations: {a: {kind: loki, endpoint: 'http://h', order: fresh_first}}",
+	  "t.yaml:1:61: destination a: order: fresh_first would lose the backlog: Loki refuses "
+	  "what "
+	  "is older than half of max_chunk_age behind the newest of its stream. Leave order at "
+	  "fifo" },
+	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h', order: fresh_first}}",
+	  "t.yaml:1:67: destination a: order: fresh_first would lose the backlog: Prometheus "
+	  "refuses "
+	  "samples that are older than the newest of their series. Set "
+	  "prometheus.out_of_order_window to the out_of_order_time_window of the server, or leave "
+	  "order at fifo" },
+	{ DEST("    too_old: {send_to: b}"),
+	  "t.yaml:5:24: destination a: too_old.send_to without too_old.after: say from which age "
+	  "on" },
+	{ DEST("    too_old: {after: 1h, send_to: b}"),
+	  "t.yaml:5:35: there is no destination \"b\"; known here: a" },
+	{ DEST("    too_old: {after: 1h, send_to: a}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is itself" },
+	{ DEST("    too_old: {after: 1h, send_to: b}\n"
+	       "  b: {kind: file, path: x, too_old: {after: 1h, send_to: c}}\n"
+	       "  c: {kind: file, path: y}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is b, which sends what is too old on "
+	  "itself: "
+	  "name the last one" },
 	{ DEST("    compresion: gzip"),
 	  "t.yaml:5:5: compresion is no key; did you mean compression?" },
 	{ DEST("    tls: {cert_file: c}"),
