@@ -6,6 +6,10 @@
  * the last claim without looking at what lies before, so a claim costs the same with a backlog of
  * gigabytes.
  *
+ * Times are corrected here: received_at by what is known of the clock of the boot in which the
+ * batch came, and its age as storage/boot.h has it, from the rows of `boots`. They change when a
+ * wall clock is set, so they are read again now and then.
+ *
  * When the writer sets a damaged file aside, this connection still has that file, under its new
  * name. So each call compares the inode behind the path with the one that was opened, by stat(2):
  * opening and closing it would drop the process's locks. */
@@ -14,6 +18,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/db.h"
 #include "storage/queue_sql.h"
@@ -23,17 +28,25 @@ struct claim_reader {
 	sqlite3 *db; /* NULL: to be opened by the next call */
 	sqlite3_stmt *list;
 	sqlite3_stmt *body;
+	struct boot boot;
+	int64_t boot_due_ns; /* read `boots` again */
 	dev_t device;
 	ino_t inode;
 };
 
 static const char list_sql[] =
 	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, "
-	"b.crc, b.received_at, b.raw_bytes, b.stored_bytes "
-	"FROM deliveries d JOIN batches b ON b.id = d.batch_id "
+	"b.crc, coalesce(t.offset_ns + b.received_mono, b.received_at), b.raw_bytes, "
+	"b.stored_bytes, b.boot, b.received_mono, b.received_at "
+	"FROM deliveries d JOIN batches b ON b.id = d.batch_id LEFT JOIN boots t ON t.id = b.boot "
 	"WHERE d.destination_id = ?1 AND d.state = 'ready' AND (d.priority, d.batch_id) > (?2, ?3) "
 	"ORDER BY d.priority, d.batch_id LIMIT ?4";
-static const char body_sql[] = "SELECT body FROM payloads WHERE batch_id = ?1";
+/* What a rule has let go for this destination meanwhile is not sent, though others still need it.
+ */
+static const char body_sql[] =
+	"SELECT p.body FROM deliveries d JOIN payloads p ON p.batch_id = d.batch_id "
+	"WHERE d.batch_id = ?1 AND d.destination_id = ?2 AND d.state = 'ready'";
+#define BOOT_NS (10 * NS_PER_S)
 
 static void disconnect(struct claim_reader *r)
 {
@@ -53,6 +66,7 @@ static enum status connect_file(struct claim_reader *r, struct err *e)
 	(void)stat(r->path, &sb);
 	r->device = sb.st_dev;
 	r->inode = sb.st_ino;
+	r->boot_due_ns = 0;
 	enum status st = db_open_reader(r->path, &r->db, e);
 	if (!st)
 		st = stmt_prepare(r->db, list_sql, &r->list, e);
@@ -72,6 +86,17 @@ static enum status refresh(struct claim_reader *r, struct err *e)
 	if (is_moved)
 		disconnect(r);
 	return r->db ? ST_OK : connect_file(r, e);
+}
+
+static enum status refresh_boot(struct claim_reader *r, struct err *e)
+{
+	int64_t now = now_mono_ns();
+	if (now < r->boot_due_ns)
+		return ST_OK;
+	enum status st = boot_load(&r->boot, r->db, e);
+	if (!st)
+		r->boot_due_ns = now + BOOT_NS;
+	return st;
 }
 
 /* A connection that failed so is not used again. */
@@ -113,8 +138,11 @@ static enum encoding read_encoding(sqlite3_stmt *s, int column)
 	return i;
 }
 
-static void read_claim(sqlite3_stmt *s, struct claim *c)
+static void read_claim(const struct claim_reader *r, int64_t destination_id, struct claim *c)
 {
+	sqlite3_stmt *s = r->list;
+	int64_t age = boot_age_ns(&r->boot, sqlite3_column_int64(s, 11),
+				  sqlite3_column_int64(s, 12), sqlite3_column_int64(s, 13));
 	*c = (struct claim){
 		.batch_id = sqlite3_column_int64(s, 0),
 		.priority = sqlite3_column_int(s, 1),
@@ -127,6 +155,8 @@ static void read_claim(sqlite3_stmt *s, struct claim *c)
 		.received_at_ns = sqlite3_column_int64(s, 8),
 		.raw_bytes = (size_t)sqlite3_column_int64(s, 9),
 		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
+		.destination_id = destination_id,
+		.received_boot_ns = now_boot_ns() - age,
 	};
 }
 
@@ -136,14 +166,16 @@ enum status claim_list(struct claim_reader *r, int64_t destination_id, int after
 {
 	size_t n = 0;
 	enum status st = refresh(r, e);
+	if (!st)
+		st = refresh_boot(r, e);
 	if (st)
-		return st;
+		return give_up(r, st);
 	stmt_bind_int(r->list, 1, destination_id);
 	stmt_bind_int(r->list, 2, after_priority);
 	stmt_bind_int(r->list, 3, after_batch_id);
 	stmt_bind_int(r->list, 4, (int64_t)max);
 	while (n < max && (st = stmt_step(r->list, e)) == ST_OK)
-		read_claim(r->list, &ret[n++]);
+		read_claim(r, destination_id, &ret[n++]);
 	stmt_reset(r->list);
 	if (st && st != ST_END)
 		return give_up(r, st);
@@ -175,6 +207,7 @@ enum status claim_body(struct claim_reader *r, const struct claim *c, struct buf
 	if (st)
 		return st;
 	stmt_bind_int(r->body, 1, c->batch_id);
+	stmt_bind_int(r->body, 2, c->destination_id);
 	st = stmt_step(r->body, e);
 	if (st == ST_END)
 		return err_set(e, ST_NOT_FOUND, "batch %lld is gone", (long long)c->batch_id);

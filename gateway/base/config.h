@@ -34,6 +34,7 @@ typedef struct config_map config_SECRET_MAP;
 
 /* Choices, in the order of config.def. */
 enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_FILE };
+enum { CONFIG_WHEN_FULL_REJECT, CONFIG_WHEN_FULL_DROP_OLDEST };
 enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
 
 struct destination_config {

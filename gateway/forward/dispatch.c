@@ -180,8 +180,26 @@ static void drop_member(struct dispatch *d, struct export *x, size_t index, enum
 	}
 }
 
+/* Members that grew too old, in the queue or while they were sent in vain. */
+static void drop_expired(struct dispatch *d, struct export *x)
+{
+	struct claim expired[EXPORT_MEMBERS_MAX];
+	int64_t max_age = writer_max_age_ns(d->writer, x->class);
+	int64_t now = now_boot_ns();
+	size_t n = 0;
+	for (size_t i = x->count; max_age && i > 0; i--) {
+		if (now - x->members[i - 1].received_boot_ns < max_age)
+			continue;
+		expired[n++] = x->members[i - 1];
+		export_drop(x, i - 1);
+	}
+	if (n)
+		settle_expired(&d->settler, expired, n);
+}
+
 static enum status load(struct dispatch *d, struct export *x)
 {
+	drop_expired(d, x);
 	const struct exporter_ops *ops = d->exporter->ops;
 	const struct export_form form = { .encoding = ops->encoding ? ops->encoding(d->exporter) :
 								      ENCODING_NONE,

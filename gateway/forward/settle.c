@@ -132,9 +132,9 @@ static void settle_all(struct settler *s, const struct export *x, enum settle_ou
 	for (size_t i = 0; i < x->count; i++) {
 		t->settlement->items[i] = (struct settle_item){ .batch_id = x->members[i].batch_id,
 								.outcome = outcome };
-		t->failed += x->members[i].records;
+		t->failed += outcome == SETTLE_EXPIRED ? 0 : x->members[i].records;
 	}
-	if (outcome == SETTLE_DEAD)
+	if (outcome == SETTLE_DEAD || outcome == SETTLE_EXPIRED)
 		give_outcome(s, t);
 	else
 		give(s, t);
@@ -155,6 +155,13 @@ void settle_member_dead(struct settler *s, const struct claim *c, const char *re
 	struct export *x = export_new(c, 1);
 	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s", reason);
 	settle_dead(s, x);
+	export_free(x);
+}
+
+void settle_expired(struct settler *s, const struct claim *members, size_t count)
+{
+	struct export *x = export_new(members, count);
+	settle_all(s, x, SETTLE_EXPIRED);
 	export_free(x);
 }
 

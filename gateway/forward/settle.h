@@ -35,6 +35,8 @@ void settle_delivered(struct settler *s, const struct export *x);
 void settle_dead(struct settler *s, const struct export *x);
 /* One member becomes a dead letter. */
 void settle_member_dead(struct settler *s, const struct claim *c, const char *reason);
+/* These members of an export are past their queue.max_age: they are not sent. */
+void settle_expired(struct settler *s, const struct claim *members, size_t count);
 /* Count an attempt. The members stay claimed; should it not be committed, it is forgotten. */
 void settle_attempt(struct settler *s, const struct export *x);
 
