@@ -17,8 +17,13 @@
 
 enum {
 	TAKES_CONFIG = 1,
-	TAKES_SOURCE = 2, /* --endpoint, --token, --queue, --output */
-	TAKES_ID = 4
+	TAKES_GATEWAY = 2, /* --endpoint, --token, --output */
+	TAKES_FILE = 4,    /* --queue */
+	TAKES_SOURCE = TAKES_GATEWAY | TAKES_FILE,
+	TAKES_ID = 8,
+	TAKES_NAME = 16,
+	TAKES_FIRST = 32,
+	TAKES_CHECK = 64
 };
 
 struct command {
@@ -44,6 +49,27 @@ static const struct command commands[] = {
 	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_BATCHES, cli_queue },
 	{ "show", "show [options] ID", "Show one batch: where it is owed, and its records.",
 	  TAKES_CONFIG | TAKES_SOURCE | TAKES_ID, PARAMETERS_NONE, cli_show },
+	{ "queue purge", "queue purge --destination NAME [options] [filters]",
+	  "Let waiting batches go; the loss ledger says so.", TAKES_CONFIG | TAKES_GATEWAY,
+	  PARAMETERS_PURGE_READY, cli_queue_purge },
+	{ "queue move", "queue move --from NAME --to NAME [options] [filters]",
+	  "Give what one destination is owed to another, as after a rename.",
+	  TAKES_CONFIG | TAKES_GATEWAY, PARAMETERS_MOVE, cli_queue_move },
+	{ "dead-letters", "dead-letters [list] [options]",
+	  "Show why destinations refused data for good, grouped by reason.",
+	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_GROUPS, cli_dead_groups },
+	{ "dead-letters show", "dead-letters show --destination NAME [options] [filters]",
+	  "Show dead letters one by one.", TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_DEAD,
+	  cli_dead_letters },
+	{ "dead-letters replay", "dead-letters replay --destination NAME [options] [filters]",
+	  "Send dead letters again: a few first, and the rest when those were delivered.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_FIRST, PARAMETERS_REPLAY, cli_dead_replay },
+	{ "dead-letters purge", "dead-letters purge --destination NAME [options] [filters]",
+	  "Let dead letters go; the loss ledger says so.", TAKES_CONFIG | TAKES_GATEWAY,
+	  PARAMETERS_PURGE_DEAD, cli_dead_purge },
+	{ "dead-letters export", "dead-letters export --destination NAME [options] [filters]",
+	  "Print dead letters with their records, as lines of OTLP JSON.",
+	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_EXPORT, cli_dead_export },
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -55,13 +81,20 @@ static const struct {
 	const char *help;
 } common[] = {
 	{ 'c', "config", "FILE", TAKES_CONFIG, "configuration file (default: the embedded one)" },
-	{ 'e', "endpoint", "HOST:PORT", TAKES_SOURCE, "the gateway's admin listener, or its URL" },
-	{ 't', "token", "TOKEN", TAKES_SOURCE, "admin token (or TIDEGATE_ADMIN_TOKEN)" },
-	{ 'q', "queue", "PATH", TAKES_SOURCE, "queue file to read where no gateway is asked" },
-	{ 'o', "output", "json|table", TAKES_SOURCE, "how to print (default table)" },
+	{ 'e', "endpoint", "HOST:PORT", TAKES_GATEWAY, "the gateway's admin listener, or its URL" },
+	{ 't', "token", "TOKEN", TAKES_GATEWAY, "admin token (or TIDEGATE_ADMIN_TOKEN)" },
+	{ 'q', "queue", "PATH", TAKES_FILE, "queue file to read where no gateway is asked" },
+	{ 'o', "output", "json|table", TAKES_GATEWAY, "how to print (default table)" },
+	{ 'n', "first", "N", TAKES_FIRST, "try so many batches before the rest (default 5, at most 100)" },
+	{ 'w', "timeout", "SECONDS", TAKES_FIRST, "wait so long for those (default 60)" },
 	{ 'h', "help", NULL, 0, "this help" },
 };
-enum { COMMON = sizeof(common) / sizeof(common[0]), FIRST_FILTER = 1000 };
+enum {
+	COMMON = sizeof(common) / sizeof(common[0]),
+	FIRST_FILTER = 1000,
+	FIRST_DEFAULT = 5,
+	TIMEOUT_DEFAULT = 60
+};
 
 static void print_exit_codes(void)
 {
@@ -77,7 +110,7 @@ static void print_overview(void)
 		     "Usage: tidegate COMMAND [options]\n\nCommands:\n",
 		     TIDEGATE_VERSION);
 	for (int i = 0; i < COMMANDS; i++)
-		(void)printf("  %-14s%s\n", commands[i].name, commands[i].help);
+		(void)printf("  %-21s%s\n", commands[i].name, commands[i].help);
 	(void)printf("\n  tidegate COMMAND --help   options of a command\n"
 		     "  tidegate --version        version\n");
 	print_exit_codes();
@@ -108,7 +141,7 @@ static void print_help(const struct command *c)
 		dashed(text, sizeof(text), name);
 		(void)printf("%s      --%-20s %s\n", i ? "" : "\nFilters:\n", text, help);
 	}
-	if (c->takes & TAKES_SOURCE)
+	if (c->takes & TAKES_FILE)
 		(void)printf(
 			"\nAsks the running gateway. Where none listens, reads the queue file; "
 			"with --queue alone,\nonly that file. Reading never changes it.\n");
@@ -142,8 +175,12 @@ static void make_table(const struct command *c, struct option_table *t)
 	for (int i = 0; parameters_describe(c->set, i, &t->parameters[i], &help); i++) {
 		CHECK(i < CLI_PARAMETERS_MAX);
 		dashed(t->names[i], sizeof(t->names[i]), t->parameters[i]);
+		enum parameter_type type = PARAMETER_TEXT;
+		(void)parameters_type(c->set, t->parameters[i], &type);
 		t->longs[n++] =
-			(struct option){ t->names[i], required_argument, NULL, FIRST_FILTER + i };
+			(struct option){ t->names[i],
+					 type == PARAMETER_FLAG ? no_argument : required_argument,
+					 NULL, FIRST_FILTER + i };
 	}
 }
 
@@ -167,12 +204,29 @@ static enum exit_code take_filter(const struct command *c, const struct option_t
 	return EXIT_CODE_DONE;
 }
 
+static enum exit_code take_number(const struct command *c, const char *name, const char *value,
+				  int *ret)
+{
+	size_t n = strlen(value);
+	if (n == 0 || n > 6 || strspn(value, "0123456789") != n || value[0] == '0') {
+		(void)fprintf(stderr, "tidegate %s: %s wants a number from 1 to 999999, not %s\n",
+			      c->name, name, value);
+		return EXIT_CODE_USAGE;
+	}
+	*ret = (int)strtol(value, NULL, 10);
+	return EXIT_CODE_DONE;
+}
+
 static enum exit_code take_option(const struct command *c, const struct option_table *t, int letter,
 				  char **argv, struct cli_options *o)
 {
 	if (letter >= FIRST_FILTER)
-		return take_filter(c, t, letter - FIRST_FILTER, optarg, o);
+		return take_filter(c, t, letter - FIRST_FILTER, optarg ? optarg : "true", o);
 	switch (letter) {
+	case 'n':
+		return take_number(c, "--first", optarg, &o->first);
+	case 'w':
+		return take_number(c, "--timeout", optarg, &o->timeout_s);
 	case 'c':
 		o->config = optarg;
 		return EXIT_CODE_DONE;
@@ -215,7 +269,7 @@ static enum exit_code take_id(const struct command *c, int argc, char **argv, st
 static enum exit_code run_command(const struct command *c, int argc, char **argv,
 				  int (*run)(const char *config_path))
 {
-	struct cli_options o = { 0 };
+	struct cli_options o = { .first = FIRST_DEFAULT, .timeout_s = TIMEOUT_DEFAULT };
 	struct option_table t;
 	enum exit_code rc = EXIT_CODE_DONE;
 	make_table(c, &t);
@@ -240,6 +294,26 @@ static enum exit_code run_command(const struct command *c, int argc, char **argv
 	return rc;
 }
 
+/* The longest name that fits: "queue purge" before "queue". "list" is what dead-letters does. */
+static const struct command *find_command(int argc, char **argv, int *ret_words)
+{
+	char two[64];
+	bool is_list =
+		argc > 2 && strcmp(argv[1], "dead-letters") == 0 && strcmp(argv[2], "list") == 0;
+	*ret_words = is_list ? 2 : 1;
+	(void)snprintf(two, sizeof(two), "%.30s %.30s", argc > 1 ? argv[1] : "",
+		       argc > 2 ? argv[2] : "");
+	for (int i = 0; i < COMMANDS; i++)
+		if (strcmp(two, commands[i].name) == 0) {
+			*ret_words = 2;
+			return &commands[i];
+		}
+	for (int i = 0; i < COMMANDS; i++)
+		if (argc > 1 && strcmp(argv[1], commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
 int cli_main(int argc, char **argv, int (*run)(const char *config_path))
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -252,9 +326,10 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path))
 			     inspect_engine_version());
 		return EXIT_CODE_DONE;
 	}
-	for (int i = 0; i < COMMANDS; i++)
-		if (strcmp(name, commands[i].name) == 0)
-			return (int)run_command(&commands[i], argc - 1, argv + 1, run);
+	int words = 1;
+	const struct command *c = find_command(argc, argv, &words);
+	if (c)
+		return (int)run_command(c, argc - words, argv + words, run);
 	(void)fprintf(stderr,
 		      name[0] ? "tidegate: unknown command %s\n" : "tidegate: no command%s\n",
 		      name);

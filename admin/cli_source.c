@@ -10,6 +10,7 @@
  * A gateway that answers with an error has answered: the file is read only where nobody listens. */
 #include "admin/command.h"
 
+#include "admin/value.h"
 #include "gateway/base/config.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
@@ -17,26 +18,19 @@
 /* A person waits for it, and no gateway is answering: longer than an API call may take. */
 static const int64_t look_limit_ns = 20 * NS_PER_S;
 
-struct plan {
-	char *endpoint; /* NULL: ask no gateway */
-	char *token;
-	char *queue; /* NULL: read no file */
-	uint64_t capacity_bytes;
-};
-
 static char *copy_or_null(const char *text)
 {
 	return text && text[0] ? xstrdup(text) : NULL;
 }
 
-static void plan_done(struct plan *p)
+void cli_plan_done(struct cli_plan *p)
 {
 	free(p->endpoint);
 	free(p->token);
 	free(p->queue);
 }
 
-static enum exit_code make_plan(const struct cli_options *o, struct plan *p)
+enum exit_code cli_plan_make(const struct cli_options *o, struct cli_plan *p)
 {
 	struct config *c = NULL;
 	struct err e = { 0 };
@@ -75,7 +69,7 @@ static enum exit_code code_of_http(int code)
 	}
 }
 
-static json_t *parse(const struct buf *text)
+json_t *cli_parse(const struct buf *text)
 {
 	return json_loadb((const char *)text->p, text->n, JSON_ALLOW_NUL, NULL);
 }
@@ -87,7 +81,7 @@ static const char *text_of(json_t *document, const char *key)
 }
 
 /* The gateway's answer, which may be an error in its own words. */
-static enum exit_code read_answer(const char *endpoint, int code, json_t *document)
+enum exit_code cli_read_answer(const char *endpoint, int code, json_t *document)
 {
 	if (code == 200 && json_is_object(document))
 		return EXIT_CODE_DONE;
@@ -109,19 +103,22 @@ static enum exit_code read_answer(const char *endpoint, int code, json_t *docume
 }
 
 /* *ret_nobody: nothing listens there, which is no error yet. */
-static enum exit_code ask(const struct plan *p, const struct cli_options *o, const char *path,
+static enum exit_code ask(const struct cli_plan *p, const struct cli_options *o, const char *path,
 			  json_t **ret, bool *ret_nobody)
 {
 	struct buf body;
 	struct err e = { 0 };
 	int code = 0;
 	buf_init(&body, DOCUMENT_MAX, NULL);
-	enum status st = cli_http_get(p->endpoint, p->token, path, o, &body, &code, &e);
+	const struct cli_request r = {
+		.endpoint = p->endpoint, .token = p->token, .path = path, .query = o, .body = &body
+	};
+	enum status st = cli_http(&r, &code, &e);
 	*ret_nobody = st == ST_UNAVAILABLE;
 	enum exit_code rc = EXIT_CODE_FAILED;
 	if (!st) {
-		*ret = parse(&body);
-		rc = read_answer(p->endpoint, code, *ret);
+		*ret = cli_parse(&body);
+		rc = cli_read_answer(p->endpoint, code, *ret);
 	} else if (st == ST_INVALID) {
 		(void)fprintf(stderr, "tidegate: --endpoint: %s\n", err_text(&e, st));
 		rc = EXIT_CODE_USAGE;
@@ -138,7 +135,51 @@ static enum exit_code ask(const struct plan *p, const struct cli_options *o, con
 	return rc;
 }
 
-static enum exit_code read_file(const struct plan *p, const struct cli_options *o,
+static enum exit_code post(const struct cli_plan *p, const char *path, json_t *body,
+			   struct buf *answer, int *ret_code, struct err *e)
+{
+	struct buf json;
+	buf_init(&json, 64 << 10, NULL);
+	const struct cli_request r = { .endpoint = p->endpoint,
+				       .token = p->token,
+				       .path = path,
+				       .json = body ? &json : NULL,
+				       .body = answer };
+	enum status st = body ? value_write(body, &json) : ST_OK;
+	if (!st)
+		st = cli_http(&r, ret_code, e);
+	buf_done(&json);
+	if (!st)
+		return EXIT_CODE_DONE;
+	(void)fprintf(stderr, "tidegate: %s\n", err_text(e, st));
+	if (st == ST_UNAVAILABLE)
+		(void)fprintf(stderr,
+			      "  only a running gateway changes its queue: start it first\n");
+	return st == ST_INVALID     ? EXIT_CODE_USAGE :
+	       st == ST_UNAVAILABLE ? EXIT_CODE_NOT_FOUND :
+				      EXIT_CODE_FAILED;
+}
+
+enum exit_code cli_call(const struct cli_plan *p, const char *path, json_t *body,
+			json_t **ret_document)
+{
+	struct buf answer;
+	struct err e = { 0 };
+	int code = 0;
+	buf_init(&answer, DOCUMENT_MAX, NULL);
+	enum exit_code rc = post(p, path, body, &answer, &code, &e);
+	json_t *document = rc == EXIT_CODE_DONE ? cli_parse(&answer) : NULL;
+	if (rc == EXIT_CODE_DONE)
+		rc = cli_read_answer(p->endpoint, code, document);
+	buf_done(&answer);
+	if (rc == EXIT_CODE_DONE)
+		*ret_document = document;
+	else
+		json_decref(document);
+	return rc;
+}
+
+static enum exit_code read_file(const struct cli_plan *p, const struct cli_options *o,
 				enum status (*write)(const struct document_source *s,
 						     const struct cli_options *o, struct buf *out,
 						     struct err *e),
@@ -152,7 +193,7 @@ static enum exit_code read_file(const struct plan *p, const struct cli_options *
 	if (!st)
 		st = write(&s, o, &text, &e);
 	if (!st)
-		*ret = parse(&text);
+		*ret = cli_parse(&text);
 	inspect_close(s.in);
 	buf_done(&text);
 	if (!st)
@@ -163,7 +204,7 @@ static enum exit_code read_file(const struct plan *p, const struct cli_options *
 	return st == ST_NOT_FOUND ? EXIT_CODE_NOT_FOUND : EXIT_CODE_FAILED;
 }
 
-static void note_source(const struct plan *p, json_t *document, struct cli_source *s)
+static void note_source(const struct cli_plan *p, json_t *document, struct cli_source *s)
 {
 	json_t *o = json_object();
 	if (s->is_gateway)
@@ -185,11 +226,11 @@ enum exit_code cli_fetch(const struct cli_options *o, const char *path,
 					      struct err *e),
 			 json_t **ret_document, struct cli_source *ret_source)
 {
-	struct plan p = { 0 };
+	struct cli_plan p = { 0 };
 	struct cli_source source = { 0 };
 	json_t *document = NULL;
 	bool is_nobody = false;
-	enum exit_code rc = make_plan(o, &p);
+	enum exit_code rc = cli_plan_make(o, &p);
 	if (rc != EXIT_CODE_DONE)
 		goto out;
 	if (p.endpoint) {
@@ -208,7 +249,7 @@ enum exit_code cli_fetch(const struct cli_options *o, const char *path,
 	document = NULL;
 out:
 	json_decref(document);
-	plan_done(&p);
+	cli_plan_done(&p);
 	return rc;
 }
 

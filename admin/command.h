@@ -16,9 +16,13 @@
 	EXIT_CODE(CONFIG, 3, "the configuration is invalid")                                       \
 	EXIT_CODE(NOT_FOUND, 4, "no such batch or destination, or neither gateway nor queue file") \
 	EXIT_CODE(DENIED, 5, "the gateway wants a token, or another one")                          \
-	EXIT_CODE(                                                                                 \
-		ATTENTION, 6,                                                                      \
-		"status: the gateway is down, not ready or degraded, or the books do not balance")
+	EXIT_CODE(ATTENTION, 6,                                                                    \
+		  "status: the gateway is down, not ready or degraded, or the books do not "       \
+		  "balance; "                                                                      \
+		  "replay: some died again, or none left in time")                                 \
+	EXIT_CODE(UNREACHABLE, 7, "check-destination: no connection (name, port, TLS)")            \
+	EXIT_CODE(UNAUTHORIZED, 8, "check-destination: the credentials are not taken")             \
+	EXIT_CODE(REFUSED, 9, "check-destination: it answers, but takes no test record")
 
 enum exit_code {
 #define EXIT_CODE(name, code, meaning) EXIT_CODE_##name = code,
@@ -34,7 +38,10 @@ struct cli_options {
 	const char *token;
 	const char *queue;
 	bool is_json;
-	const char *id; /* of show */
+	const char *id; /* of show, or a name */
+	int first;      /* replay: try so many before the rest */
+	int timeout_s;  /* replay: and wait for them so long; check-destination: for the whole */
+	bool is_without_send;
 	struct parameters parameters;
 	/* As given, for the URL. */
 	size_t pair_count;
@@ -60,10 +67,35 @@ MUST_USE enum exit_code cli_fetch(const struct cli_options *o, const char *path,
 						       struct err *e),
 				  json_t **ret_document, struct cli_source *ret_source);
 
-/* GET. ST_UNAVAILABLE: nothing listens there. ST_IO: it does not answer as HTTP should. */
-MUST_USE enum status cli_http_get(const char *endpoint, const char *token, const char *path,
-				  const struct cli_options *o, struct buf *body, int *ret_code,
-				  struct err *e);
+/* What the command line says about where to ask. */
+struct cli_plan {
+	char *endpoint; /* NULL: ask no gateway */
+	char *token;
+	char *queue; /* NULL: read no file */
+	uint64_t capacity_bytes;
+};
+MUST_USE enum exit_code cli_plan_make(const struct cli_options *o, struct cli_plan *ret);
+void cli_plan_done(struct cli_plan *p);
+
+/* One request. Everything is borrowed. */
+struct cli_request {
+	const char *endpoint;
+	const char *token;
+	const char *path;                /* with "?..." where there is something to ask */
+	const struct cli_options *query; /* its pairs are appended; NULL: none */
+	const struct buf *json;          /* POST it; NULL: GET */
+	struct buf *body;                /* the answer is appended to it */
+	FILE *stream;                    /* a 200 goes here instead; NULL: no */
+};
+/* ST_UNAVAILABLE: nothing listens there. ST_IO: it does not answer as HTTP should. */
+MUST_USE enum status cli_http(const struct cli_request *r, int *ret_code, struct err *e);
+/* What an answer comes to; its error goes to stderr. document may be NULL: it was no JSON. */
+enum exit_code cli_read_answer(const char *endpoint, int code, json_t *document);
+/* GET, or POST of body, to the gateway of the plan, which must be running. Takes body. Gives
+ * *ret_document. */
+MUST_USE enum exit_code cli_call(const struct cli_plan *p, const char *path, json_t *body,
+				 json_t **ret_document);
+MUST_USE json_t *cli_parse(const struct buf *text);
 
 /* For -o json. */
 enum exit_code cli_print_json(json_t *document);
@@ -72,5 +104,12 @@ enum exit_code cli_status(const struct cli_options *o);
 enum exit_code cli_queue(const struct cli_options *o);
 enum exit_code cli_show(const struct cli_options *o);
 enum exit_code cli_check_config(const struct cli_options *o);
+enum exit_code cli_dead_groups(const struct cli_options *o);
+enum exit_code cli_dead_letters(const struct cli_options *o);
+enum exit_code cli_dead_export(const struct cli_options *o);
+enum exit_code cli_dead_replay(const struct cli_options *o);
+enum exit_code cli_dead_purge(const struct cli_options *o);
+enum exit_code cli_queue_purge(const struct cli_options *o);
+enum exit_code cli_queue_move(const struct cli_options *o);
 
 #endif

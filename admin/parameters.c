@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 
 #include "gateway/base/now.h"
@@ -83,6 +84,17 @@ static bool read_cursor(const char *value, void *ret)
 	return read_number(value, 1, INT64_MAX, ret);
 }
 
+static bool read_status(const char *value, void *ret)
+{
+	return read_number(value, 0, 999, ret);
+}
+
+static bool read_flag(const char *value, void *ret)
+{
+	*(bool *)ret = strcmp(value, "true") == 0;
+	return *(bool *)ret || strcmp(value, "false") == 0;
+}
+
 static bool read_age(const char *value, void *ret)
 {
 	static const struct {
@@ -111,6 +123,10 @@ static bool read_format(const char *value, void *ret)
 }
 
 #define FIELD(name) offsetof(struct parameters, name)
+#define CHANGES \
+	(PARAMETERS_REPLAY | PARAMETERS_PURGE_DEAD | PARAMETERS_PURGE_READY | PARAMETERS_MOVE)
+#define OF_DEAD (PARAMETERS_DEAD | PARAMETERS_EXPORT | PARAMETERS_REPLAY | PARAMETERS_PURGE_DEAD)
+#define SELECTS (OF_DEAD | PARAMETERS_PURGE_READY)
 static const char age_allowed[] = "a number with ms, s, m, h or d, as in 10m";
 
 static const struct row rows[] = {
@@ -128,10 +144,37 @@ static const struct row rows[] = {
 	  "received at least so long ago, as in 10m" },
 	{ "max_age", PARAMETERS_BATCHES, read_age, FIELD(max_age_ns), age_allowed,
 	  "received at most so long ago, as in 2d" },
-	{ "limit", PARAMETERS_BATCHES | PARAMETERS_LOSSES, read_limit, FIELD(filter.limit),
-	  "a number from 1 to 500", "rows in a page, 1 to 500 (default 50)" },
-	{ "cursor", PARAMETERS_BATCHES | PARAMETERS_LOSSES, read_cursor, FIELD(filter.after_id),
-	  "the next_cursor of a page before", "next_cursor of the page before" },
+	{ "destination", SELECTS | PARAMETERS_GROUPS, read_text, FIELD(selector.destination),
+	  "the name of a destination", "deliveries that are owed to this destination" },
+	{ "from", PARAMETERS_MOVE, read_text, FIELD(selector.destination),
+	  "the name of a destination", "the destination that is owed the data now" },
+	{ "to", PARAMETERS_MOVE, read_text, FIELD(to), "the name of a destination",
+	  "the destination that gets it" },
+	{ "batch", SELECTS, read_cursor, FIELD(selector.batch_id), "the id of a batch",
+	  "this batch only" },
+	{ "reason", OF_DEAD, read_text, FIELD(selector.reason), "a text",
+	  "dead letters of this reason (or error; numbers do not count)" },
+	{ "status", OF_DEAD, read_status, FIELD(status), "a number from 0 to 999",
+	  "dead letters with this last status; 0: without an answer" },
+	{ "signal", SELECTS | PARAMETERS_MOVE, read_signal, FIELD(selector.signal),
+	  "traces, metrics or logs", "of this signal only" },
+	{ "class", SELECTS | PARAMETERS_MOVE, read_class, FIELD(selector.class),
+	  "critical, warning or info", "of this class only" },
+	{ "older_than", CHANGES, read_age, FIELD(min_age_ns), age_allowed,
+	  "received at least so long ago, as in 2d" },
+	{ "all", SELECTS &CHANGES, read_flag, FIELD(is_all), "true or false",
+	  "all that the other parameters leave" },
+	{ "dry_run", CHANGES, read_flag, FIELD(is_dry_run), "true or false",
+	  "change nothing, say what would be" },
+	{ "why", PARAMETERS_PURGE_DEAD | PARAMETERS_PURGE_READY, read_text, FIELD(why), "a text",
+	  "a note for the loss ledger" },
+	{ "limit", CHANGES, read_cursor, FIELD(max_batches), "a number from 1",
+	  "change at most so many batches, oldest first" },
+	{ "limit", PARAMETERS_BATCHES | PARAMETERS_LOSSES | PARAMETERS_DEAD, read_limit,
+	  FIELD(filter.limit), "a number from 1 to 500", "rows in a page, 1 to 500 (default 50)" },
+	{ "cursor", PARAMETERS_BATCHES | PARAMETERS_LOSSES | PARAMETERS_DEAD | CHANGES, read_cursor,
+	  FIELD(filter.after_id), "the next_cursor of a page before",
+	  "next_cursor of the page before" },
 	{ "format", PARAMETERS_BATCH, read_format, FIELD(is_otlp), "json or otlp",
 	  "json (default), or otlp for the protobuf itself" },
 };
@@ -141,7 +184,8 @@ void parameters_init(struct parameters *p)
 {
 	*p = (struct parameters){ .filter = { .limit = PARAMETERS_LIMIT_DEFAULT },
 				  .min_age_ns = -1,
-				  .max_age_ns = -1 };
+				  .max_age_ns = -1,
+				  .status = -1 };
 }
 
 void parameters_done(struct parameters *p)
@@ -149,14 +193,17 @@ void parameters_done(struct parameters *p)
 	/* The texts are const for those who read the filter; here they are ours. */
 	for (int i = 0; i < ROWS; i++)
 		if (rows[i].read == read_text || rows[i].read == read_state ||
-		    rows[i].read == read_signal || rows[i].read == read_class)
-			free(*(char **)(void *)((char *)p + rows[i].offset));
+		    rows[i].read == read_signal || rows[i].read == read_class) {
+			char **field = (void *)((char *)p + rows[i].offset);
+			free(*field);
+			*field = NULL; /* other rows may stand for it too */
+		}
 	parameters_init(p);
 }
 
 static enum status unknown(enum parameter_set set, const char *name, struct err *e)
 {
-	char known[200] = "";
+	char known[300] = "";
 	size_t n = 0;
 	const char *text = NULL;
 	const char *help = NULL;
@@ -190,6 +237,9 @@ void parameters_finish(struct parameters *p)
 		p->filter.received_from_ns = p->max_age_ns < now ? now - p->max_age_ns : 1;
 	if (p->min_age_ns >= 0)
 		p->filter.received_to_ns = p->min_age_ns < now ? now - p->min_age_ns : 1;
+	p->selector.received_to_ns = p->filter.received_to_ns;
+	p->selector.has_status = p->status >= 0;
+	p->selector.status = p->selector.has_status ? (int)p->status : 0;
 }
 
 bool parameters_describe(enum parameter_set set, int i, const char **ret_name,
@@ -203,4 +253,74 @@ bool parameters_describe(enum parameter_set set, int i, const char **ret_name,
 		return true;
 	}
 	return false;
+}
+
+bool parameters_type(enum parameter_set set, const char *name, enum parameter_type *ret)
+{
+	for (int k = 0; k < ROWS; k++) {
+		const struct row *r = &rows[k];
+		if (!(r->sets & set) || strcmp(r->name, name) != 0)
+			continue;
+		bool is_number =
+			r->read == read_limit || r->read == read_cursor || r->read == read_status;
+		*ret = r->read == read_flag ? PARAMETER_FLAG :
+		       is_number            ? PARAMETER_NUMBER :
+					      PARAMETER_TEXT;
+		return true;
+	}
+	return false;
+}
+
+/* The text that the table reads, or NULL where the type is another. number: room for one. */
+static const char *text_of_json(enum parameter_type type, const json_t *value, char *number,
+				size_t size)
+{
+	switch (type) {
+	case PARAMETER_TEXT:
+		return json_string_value(value);
+	case PARAMETER_NUMBER:
+		(void)snprintf(number, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		return json_is_integer(value) ? number : NULL;
+	case PARAMETER_FLAG:
+		return json_is_true(value) ? "true" : json_is_false(value) ? "false" : NULL;
+	}
+	return NULL;
+}
+
+static enum status read_member(struct parameters *p, enum parameter_set set, const char *name,
+			       const json_t *value, struct err *e)
+{
+	static const char *const types[] = { "a text", "a whole number", "true or false" };
+	char number[32];
+	enum parameter_type type = PARAMETER_TEXT;
+	const char *text = "";
+	if (parameters_type(set, name, &type))
+		text = text_of_json(type, value, number, sizeof(number));
+	return text ? parameters_set(p, set, name, text, e) :
+		      err_set(e, ST_INVALID, "%s: this must be %s", name, types[type]);
+}
+
+enum status parameters_read_json(struct parameters *p, enum parameter_set set, struct bytes text,
+				 struct err *e)
+{
+	json_error_t why;
+	const char *name;
+	json_t *value;
+	enum status st = ST_OK;
+	json_t *root = json_loadb(text.n ? (const char *)text.p : "", text.n,
+				  JSON_REJECT_DUPLICATES, &why);
+	if (!root)
+		return err_set(e, ST_INVALID, "the body is no JSON: %s (line %d, column %d)",
+			       why.text, why.line, why.column);
+	if (!json_is_object(root))
+		st = err_set(e, ST_INVALID,
+			     "the body must be a JSON object, as in {\"all\": true}");
+	json_object_foreach(root, name, value)
+	{
+		if (!st)
+			st = read_member(p, set, name, value, e);
+	}
+	json_decref(root);
+	parameters_finish(p);
+	return st;
 }

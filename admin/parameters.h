@@ -3,15 +3,25 @@
 #ifndef ADMIN_PARAMETERS_H
 #define ADMIN_PARAMETERS_H
 
-#include "storage/inspect.h"
+#include "storage/inspect_dead.h"
 
 /* Which parameters a call takes. */
 enum parameter_set {
 	PARAMETERS_NONE = 0,
 	PARAMETERS_BATCHES = 1,
 	PARAMETERS_BATCH = 2,
-	PARAMETERS_LOSSES = 4
+	PARAMETERS_LOSSES = 4,
+	PARAMETERS_GROUPS = 8, /* of dead letters */
+	PARAMETERS_DEAD = 16,
+	PARAMETERS_EXPORT = 32,
+	PARAMETERS_REPLAY = 64,
+	PARAMETERS_PURGE_DEAD = 128,
+	PARAMETERS_PURGE_READY = 256,
+	PARAMETERS_MOVE = 512
 };
+
+/* How a value is written in JSON. */
+enum parameter_type { PARAMETER_TEXT, PARAMETER_NUMBER, PARAMETER_FLAG };
 
 enum { PARAMETERS_LIMIT_DEFAULT = 50 };
 
@@ -20,6 +30,13 @@ struct parameters {
 	bool is_otlp;                 /* format=otlp: the payload itself */
 	int64_t min_age_ns;           /* -1: not given */
 	int64_t max_age_ns;
+	struct inspect_selector selector; /* its texts belong to the struct */
+	int64_t status;                   /* of the selector; -1: not given */
+	int64_t max_batches;              /* that are changed; 0: no limit */
+	char *to;
+	char *why;
+	bool is_all;
+	bool is_dry_run;
 };
 
 void parameters_init(struct parameters *p);
@@ -34,5 +51,11 @@ void parameters_finish(struct parameters *p);
  * for the test that compares the table with docs/admin-api.md. */
 bool parameters_describe(enum parameter_set set, int i, const char **ret_name,
 			 const char **ret_help);
+/* False: the set has no such name. */
+bool parameters_type(enum parameter_set set, const char *name, enum parameter_type *ret);
+/* The same as parameters_set for each member of a JSON object: the body of a call. ST_INVALID: it
+ * is no object, or a member is of another type. Borrows text. */
+MUST_USE enum status parameters_read_json(struct parameters *p, enum parameter_set set,
+					  struct bytes text, struct err *e);
 
 #endif

@@ -4,6 +4,8 @@
  * and Prometheus use. Ready means that the queue takes writes, never that an uplink is up: a
  * gateway that is restarted because its uplink is down helps no one.
  *
+ * What changes the queue is a POST with a JSON object, and goes to the writer as jobs.
+ *
  * Each API call opens its own look into the queue file. That costs under a millisecond, and it
  * finds the new file where a damaged one was set aside meanwhile.
  * tests/integration/it_admin_api.py compares this table with docs/admin-api.md. */
@@ -12,6 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "admin/dead_export.h"
+#include "admin/dead_letters.h"
+#include "admin/redrive_call.h"
 #include "gateway/base/log.h"
 #include "gateway/base/metrics.h"
 #include "gateway/base/now.h"
@@ -19,7 +24,8 @@
 /* How long one API call may hold a snapshot. */
 static const int64_t look_limit_ns = 2 * NS_PER_S;
 
-static const char json_type[] = "application/json";
+static const char json_media[] = "application/json";
+static const char lines_media[] = "application/x-ndjson";
 
 static enum status answer_health(struct call *c, struct err *e)
 {
@@ -109,14 +115,101 @@ static enum status answer_balance(struct call *c, struct err *e)
 	return with_queue(c, write_balance, e);
 }
 
-#define OPEN_ROUTE(path, answer, doc)                               \
-	{                                                           \
-		path, PARAMETERS_NONE, true, json_type, answer, doc \
+static enum status write_dead_groups(const struct document_source *s, struct call *c, struct err *e)
+{
+	return document_dead_groups(s, &c->parameters, &c->out, e);
+}
+
+static enum status write_dead_letters(const struct document_source *s, struct call *c,
+				      struct err *e)
+{
+	return document_dead_letters(s, &c->parameters, &c->out, e);
+}
+
+static enum status answer_dead_groups(struct call *c, struct err *e)
+{
+	return with_queue(c, write_dead_groups, e);
+}
+
+static enum status answer_dead_letters(struct call *c, struct err *e)
+{
+	return with_queue(c, write_dead_letters, e);
+}
+
+static enum status answer_export(struct call *c, struct err *e)
+{
+	struct dead_export *x = NULL;
+	enum status st = dead_export_open(c->queue_path, &c->parameters, &x, e);
+	if (!st)
+		c->stream = (struct call_stream){ .next = dead_export_next,
+						  .end = dead_export_close,
+						  .ctx = x };
+	return st;
+}
+
+static enum status write_change(const struct document_source *s, struct call *c,
+				enum redrive_action action, enum delivery_state state,
+				struct err *e)
+{
+	const struct redrive_call r = { .writer = c->writer,
+					.in = s->in,
+					.parameters = &c->parameters,
+					.action = action,
+					.state = state,
+					.caller = c->caller };
+	return redrive_call(&r, &c->out, e);
+}
+
+static enum status write_replay(const struct document_source *s, struct call *c, struct err *e)
+{
+	return write_change(s, c, REDRIVE_REPLAY, DELIVERY_DEAD, e);
+}
+
+static enum status write_purge_dead(const struct document_source *s, struct call *c, struct err *e)
+{
+	return write_change(s, c, REDRIVE_PURGE, DELIVERY_DEAD, e);
+}
+
+static enum status write_purge_ready(const struct document_source *s, struct call *c, struct err *e)
+{
+	return write_change(s, c, REDRIVE_PURGE, DELIVERY_READY, e);
+}
+
+static enum status write_move(const struct document_source *s, struct call *c, struct err *e)
+{
+	return write_change(s, c, REDRIVE_MOVE, DELIVERY_READY, e);
+}
+
+static enum status answer_replay(struct call *c, struct err *e)
+{
+	return with_queue(c, write_replay, e);
+}
+
+static enum status answer_purge_dead(struct call *c, struct err *e)
+{
+	return with_queue(c, write_purge_dead, e);
+}
+
+static enum status answer_purge_ready(struct call *c, struct err *e)
+{
+	return with_queue(c, write_purge_ready, e);
+}
+
+static enum status answer_move(struct call *c, struct err *e)
+{
+	return with_queue(c, write_move, e);
+}
+
+#define ROUTE(path, set, is_open, is_change, type, answer, doc)  \
+	{                                                        \
+		path, set, is_open, is_change, type, answer, doc \
 	}
-#define API_ROUTE(path, set, answer, doc)                \
-	{                                                \
-		path, set, false, json_type, answer, doc \
-	}
+#define OPEN_ROUTE(path, answer, doc) \
+	ROUTE(path, PARAMETERS_NONE, true, false, json_media, answer, doc)
+#define API_ROUTE(path, set, answer, doc)    ROUTE(path, set, false, false, json_media, answer, doc)
+#define CHANGE_ROUTE(path, set, answer, doc) ROUTE(path, set, false, true, json_media, answer, doc)
+#define STREAM_ROUTE(path, set, answer, doc) \
+	ROUTE(path, set, false, false, lines_media, answer, doc)
 
 const struct route routes[] = {
 	OPEN_ROUTE("/", answer_health, "As /healthz, where the Collector has its health check."),
@@ -126,8 +219,8 @@ const struct route routes[] = {
 	OPEN_ROUTE("/-/healthy", answer_health, "As /healthz."),
 	OPEN_ROUTE("/readyz", answer_ready, "The queue takes writes; else 503 and why not."),
 	OPEN_ROUTE("/-/ready", answer_ready, "As /readyz."),
-	{ "/metrics", PARAMETERS_NONE, false, "text/plain; version=0.0.4; charset=utf-8",
-	  answer_metrics, "Prometheus text." },
+	ROUTE("/metrics", PARAMETERS_NONE, false, false, "text/plain; version=0.0.4; charset=utf-8",
+	      answer_metrics, "Prometheus text."),
 	API_ROUTE("/api/v1/status", PARAMETERS_NONE, answer_status,
 		  "The gateway, the queue file and every destination."),
 	API_ROUTE("/api/v1/batches", PARAMETERS_BATCHES, answer_batches,
@@ -138,6 +231,20 @@ const struct route routes[] = {
 		  "The loss ledger, newest first."),
 	API_ROUTE("/api/v1/balance", PARAMETERS_NONE, answer_balance,
 		  "The books, by destination and signal."),
+	API_ROUTE("/api/v1/dead-letters", PARAMETERS_GROUPS, answer_dead_groups,
+		  "Dead letters, grouped by destination, reason, status and signal."),
+	API_ROUTE("/api/v1/dead-letters/list", PARAMETERS_DEAD, answer_dead_letters,
+		  "Dead letters of one destination, one by one."),
+	STREAM_ROUTE("/api/v1/dead-letters/export", PARAMETERS_EXPORT, answer_export,
+		     "Dead letters with their records, as lines of OTLP JSON."),
+	CHANGE_ROUTE("/api/v1/dead-letters/replay", PARAMETERS_REPLAY, answer_replay,
+		     "Send dead letters again."),
+	CHANGE_ROUTE("/api/v1/dead-letters/purge", PARAMETERS_PURGE_DEAD, answer_purge_dead,
+		     "Let dead letters go, into the loss ledger."),
+	CHANGE_ROUTE("/api/v1/queue/purge", PARAMETERS_PURGE_READY, answer_purge_ready,
+		     "Let a backlog go, into the loss ledger."),
+	CHANGE_ROUTE("/api/v1/queue/move", PARAMETERS_MOVE, answer_move,
+		     "Give what one destination is owed to another."),
 };
 const size_t route_count = sizeof(routes) / sizeof(routes[0]);
 
@@ -187,13 +294,18 @@ const char *route_hint(const struct route *r, enum status st)
 	case ST_INVALID:
 		return "docs/admin-api.md lists the parameters of each call";
 	case ST_METHOD:
-		return "this listener answers GET and HEAD";
+		return r && r->is_change ? "this call changes the queue: POST a JSON object" :
+					   "this listener answers GET and HEAD here";
+	case ST_UNSUPPORTED:
+		return "send the parameters as a JSON object, with Content-Type: application/json";
 	case ST_DENIED:
 		return "send the header Authorization: Bearer TOKEN with the admin.token of the "
 		       "configuration";
 	case ST_TOO_LARGE:
-		return "ask with ?format=otlp for the protobuf, or read the file with sqlite3 "
-		       "(docs/forensics.md)";
+		return r && r->is_change ? NULL :
+					   "ask with ?format=otlp for the protobuf, or read the "
+					   "file with sqlite3 "
+					   "(docs/forensics.md)";
 	case ST_TIMEOUT:
 		return "the queue is long: ask with narrower filters, or ask the file with sqlite3 "
 		       "(docs/forensics.md)";

@@ -6,6 +6,16 @@
 
 #include "admin/document.h"
 #include "admin/sampler.h"
+#include "storage/writer.h"
+
+/* A body that is made piece by piece while it is sent. */
+struct call_stream {
+	/* Appends the next piece to out, which is empty. ST_END: that was all. Any other failure
+	 * breaks the answer off. */
+	enum status (*next)(void *ctx, struct buf *out); /* NULL: no stream */
+	void (*end)(void *ctx);                          /* takes ctx */
+	void *ctx;
+};
 
 /* One request, with everything it is answered from. */
 struct call {
@@ -13,15 +23,19 @@ struct call {
 	uint64_t capacity_bytes;
 	struct gateway_view gateway;
 	struct sampler *sampler;
+	struct writer *writer;
+	const char *caller; /* address of whoever asks, for the loss ledger */
 	struct parameters parameters;
-	int64_t id;     /* of the path's {id} */
-	struct buf out; /* the answer's body */
+	int64_t id;                /* of the path's {id} */
+	struct buf out;            /* the answer's body, or */
+	struct call_stream stream; /* where its answer is one: ST_OK gives it to the server */
 };
 
 struct route {
 	const char *path; /* may end in {id} */
 	enum parameter_set set;
-	bool is_open; /* asks for no token */
+	bool is_open;   /* asks for no token */
+	bool is_change; /* POST with a JSON body; others are GET */
 	const char *content_type;
 	enum status (*answer)(struct call *c, struct err *e);
 	const char *doc;

@@ -5,15 +5,19 @@
  * address cannot take all connections: a probe that finds none gets the gateway restarted.
  * Requests share nothing that is written but the sampler, which lets one in at a time.
  *
- * Every request is checked in the same order: method, path, access, parameters; then its route
- * answers. What a request may cost is bounded: its size by libmicrohttpd's memory pool, its time at
- * the queue by the route, and the payloads that all of them together hold by one budget.
+ * Every request is checked in the same order: path, access, method, parameters; then its route
+ * answers. A change is a POST of a JSON object, and of no other type: that keeps web pages out.
+ * What a request may cost is bounded: its size by libmicrohttpd's memory pool, its time at the
+ * queue by the route, and the payloads that all of them together hold by one budget.
  *
  * Failures that are the caller's are not logged: anyone could fill the log with them. */
 #include "admin/admin.h"
 
 #include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "admin/auth.h"
@@ -31,6 +35,9 @@ enum {
 	THREAD_STACK = 1 << 20,
 	PAYLOAD_BUDGET = 192 << 20,
 	BODY_IGNORED_MAX = 1 << 20,
+	BODY_MAX = 64 << 10,
+	HEALTH_MAX = 64 << 10,
+	STREAM_BLOCK = 64 << 10,
 	RETRY_AFTER_S = 2
 };
 
@@ -104,27 +111,71 @@ static enum status read_query(struct call *c, enum parameter_set set, struct MHD
 	return q.st;
 }
 
-static enum status answer(struct admin *a, struct MHD_Connection *con, const char *path,
-			  const char *method, struct call *c, const struct route **ret_route,
-			  struct err *e)
+/* What libmicrohttpd keeps for a request between its calls. */
+struct request {
+	const struct route *route; /* NULL: none was found */
+	struct err why;            /* then */
+	enum status found;
+	int64_t id;
+	struct buf body; /* of a change */
+	enum status read;
+	size_t skipped; /* bytes of a body that nobody wants */
+};
+
+static bool is_post(const char *method)
 {
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-		return err_set(e, ST_METHOD, "%.20s is not answered here", method);
-	const struct route *route = NULL;
-	struct err why = { 0 };
-	enum status found = route_find(path, &route, &c->id, &why);
+	return strcmp(method, MHD_HTTP_METHOD_POST) == 0;
+}
+
+static enum status check_method(const struct route *route, const char *method, struct err *e)
+{
+	bool is_get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+		      strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	bool is_right = route && route->is_change ? is_post(method) : is_get;
+	return is_right ? ST_OK : err_set(e, ST_METHOD, "%.20s is not answered here", method);
+}
+
+/* A form or a plain text can be sent here by any web page that is open on this machine; for JSON a
+ * browser asks first, and gets no answer that allows it. */
+static enum status check_type(struct MHD_Connection *con, struct err *e)
+{
+	static const char json[] = "application/json";
+	const char *type = header(con, MHD_HTTP_HEADER_CONTENT_TYPE);
+	size_t n = sizeof(json) - 1;
+	bool is_json = type && strncasecmp(type, json, n) == 0 && strchr("; \t", type[n]);
+	return is_json ? ST_OK : err_set(e, ST_UNSUPPORTED, "the body must be application/json");
+}
+
+static enum status read_change(struct call *c, struct request *r, struct MHD_Connection *con,
+			       struct err *e)
+{
+	enum status st = read_query(c, PARAMETERS_NONE, con, e);
+	if (!st)
+		st = check_type(con, e);
+	if (!st && r->read)
+		st = err_set(e, r->read, "a body has at most %d KiB here", BODY_MAX >> 10);
+	return st ? st : parameters_read_json(&c->parameters, r->route->set, buf_view(&r->body), e);
+}
+
+static enum status answer(struct admin *a, struct MHD_Connection *con, struct request *r,
+			  const char *method, struct call *c, struct err *e)
+{
+	const struct route *route = r->route;
 	/* Without access one path is like another. */
 	enum status st = route && route->is_open ? ST_OK : check_access(a, con, e);
+	if (!st && (route || !is_post(method)))
+		st = check_method(route, method, e);
 	if (st)
 		return st;
 	if (!route)
-		return err_set(e, found, "%s", why.text);
-	*ret_route = route;
-	st = read_query(c, route->set, con, e);
+		return err_set(e, r->found, "%s", r->why.text);
+	c->id = r->id;
+	st = route->is_change ? read_change(c, r, con, e) : read_query(c, route->set, con, e);
 	return st ? st : route->answer(c, e);
 }
 
-static void add_headers(struct MHD_Response *r, enum status st, const char *content_type)
+static void add_headers(struct MHD_Response *r, enum status st, const char *content_type,
+			const struct route *route)
 {
 	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 	(void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
@@ -135,7 +186,8 @@ static void add_headers(struct MHD_Response *r, enum status st, const char *cont
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
 					      "Bearer realm=\"tidegate\"");
 	if (st == ST_METHOD)
-		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW,
+					      route && route->is_change ? "POST" : "GET, HEAD");
 	if (status_http(st) == MHD_HTTP_SERVICE_UNAVAILABLE)
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 }
@@ -149,7 +201,7 @@ static void release_body(void *ctx)
 
 /* Takes body's memory: it is sent from where it stands, and charged to the budget until it is. */
 static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const char *content_type,
-			     struct buf *body)
+			     const struct route *route, struct buf *body)
 {
 	struct buf *kept = xcalloc(1, sizeof(*kept));
 	buf_move(kept, body);
@@ -159,28 +211,163 @@ static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const c
 		release_body(kept);
 		return MHD_NO;
 	}
-	add_headers(r, st, content_type);
+	add_headers(r, st, content_type, route);
 	enum MHD_Result queued = MHD_queue_response(con, (unsigned)status_http(st), r);
 	MHD_destroy_response(r);
 	return queued;
 }
 
-/* Nothing here takes a body. A small one is read past, so that its sender gets to see the answer.
- */
-static bool has_large_body(struct MHD_Connection *con)
+/* A stream that is being sent: the piece that its reader is at. */
+struct sending {
+	struct call_stream stream;
+	struct buf piece;
+	size_t offset;
+};
+
+static ssize_t send_piece(void *ctx, uint64_t position, char *to, size_t max)
 {
-	const char *length = header(con, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	return header(con, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
-	       (length && strtoull(length, NULL, 10) > BODY_IGNORED_MAX);
+	(void)position;
+	struct sending *s = ctx;
+	if (s->offset == s->piece.n) {
+		buf_clear(&s->piece);
+		s->offset = 0;
+		enum status st = s->stream.next(s->stream.ctx, &s->piece);
+		if (st)
+			return st == ST_END ? MHD_CONTENT_READER_END_OF_STREAM :
+					      MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+	size_t n = s->piece.n - s->offset < max ? s->piece.n - s->offset : max;
+	memcpy(to, s->piece.p + s->offset, n);
+	s->offset += n;
+	return (ssize_t)n;
 }
 
-static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con)
+static void end_sending(void *ctx)
+{
+	struct sending *s = ctx;
+	s->stream.end(s->stream.ctx);
+	buf_done(&s->piece);
+	free(s);
+}
+
+/* Takes the stream. */
+static enum MHD_Result reply_stream(struct admin *a, struct MHD_Connection *con,
+				    const struct route *route, const struct call_stream *stream)
+{
+	struct sending *s = xcalloc(1, sizeof(*s));
+	s->stream = *stream;
+	buf_init(&s->piece, DOCUMENT_MAX, &a->budget);
+	struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK,
+								   send_piece, s, end_sending);
+	if (!r) {
+		end_sending(s);
+		return MHD_NO;
+	}
+	add_headers(r, ST_OK, route->content_type, route);
+	enum MHD_Result queued = MHD_queue_response(con, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return queued;
+}
+
+/* Only changes take a body. A small one is read past elsewhere, so that its sender gets to see the
+ * answer. */
+static bool has_large_body(struct MHD_Connection *con, bool is_change)
+{
+	const char *length = header(con, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	if (length)
+		return strtoull(length, NULL, 10) > (is_change ? BODY_MAX : BODY_IGNORED_MAX);
+	return header(con, MHD_HTTP_HEADER_TRANSFER_ENCODING) && !is_change;
+}
+
+static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con, bool is_change)
 {
 	struct buf out;
 	buf_init(&out, 4096, &a->budget);
-	if (document_error("this listener takes no request body", NULL, &out))
+	if (document_error(is_change ? "a body has at most 64 KiB here" :
+				       "this call takes no request body",
+			   NULL, &out))
 		buf_clear(&out);
-	return reply(con, ST_TOO_LARGE, "application/json", &out);
+	return reply(con, ST_TOO_LARGE, "application/json", NULL, &out);
+}
+
+/* The first call comes with the headers alone. */
+static enum MHD_Result begin(struct admin *a, struct MHD_Connection *con, const char *path,
+			     const char *method, void **state)
+{
+	struct request *r = xcalloc(1, sizeof(*r));
+	*state = r;
+	r->found = route_find(path, &r->route, &r->id, &r->why);
+	buf_init(&r->body, BODY_MAX, &a->budget);
+	bool is_change = r->route && r->route->is_change && is_post(method);
+	return has_large_body(con, is_change) ? refuse_body(a, con, is_change) : MHD_YES;
+}
+
+static enum MHD_Result read_body(struct request *r, const char *upload, size_t *size)
+{
+	if (r->route && r->route->is_change && !r->read)
+		r->read = buf_append(&r->body, bytes_of(upload, *size));
+	else
+		r->skipped += *size;
+	*size = 0;
+	return r->skipped > BODY_IGNORED_MAX ? MHD_NO : MHD_YES;
+}
+
+/* Of the peer, as a number. */
+static void write_caller(struct MHD_Connection *con, char *ret, size_t size)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(con, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *sa = info ? info->client_addr : NULL;
+	socklen_t n = sa && sa->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
+							sizeof(struct sockaddr_in);
+	if (!sa || getnameinfo(sa, n, ret, (socklen_t)size, NULL, 0, NI_NUMERICHOST))
+		(void)snprintf(ret, size, "an unknown address");
+}
+
+/* A route that failed with a document of its own (readiness) has said it all. */
+static void say_error(const struct route *route, enum status st, const struct err *e,
+		      struct buf *out)
+{
+	buf_clear(out);
+	if (document_error(err_text(e, st), route_hint(route, st), out))
+		buf_clear(out);
+}
+
+static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, struct request *r,
+			       const char *method)
+{
+	char caller[64];
+	const struct route *route = r->route;
+	bool is_open = route && route->is_open;
+	struct call c = { .queue_path = a->queue_path,
+			  .capacity_bytes = a->capacity_bytes,
+			  .gateway = look(a),
+			  .sampler = &a->sampler,
+			  .writer = a->writer,
+			  .caller = caller };
+	struct err e = { 0 };
+	write_caller(con, caller, sizeof(caller));
+	parameters_init(&c.parameters);
+	/* A probe that finds no room gets the gateway restarted: health takes nothing from what
+	 * large answers share. */
+	buf_init(&c.out, is_open ? HEALTH_MAX : DOCUMENT_MAX, is_open ? NULL : &a->budget);
+	enum status st = answer(a, con, r, method, &c, &e);
+	const char *type = route ? route->content_type : "application/json";
+	if (c.parameters.is_otlp)
+		type = "application/x-protobuf";
+	enum MHD_Result queued = MHD_NO;
+	if (!st && c.stream.next) {
+		queued = reply_stream(a, con, route, &c.stream);
+	} else {
+		if (st && !(is_open && c.out.n > 0)) {
+			type = "application/json";
+			say_error(route, st, &e, &c.out);
+		}
+		queued = reply(con, st, type, route, &c.out);
+	}
+	buf_done(&c.out);
+	parameters_done(&c.parameters);
+	return queued;
 }
 
 static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char *path,
@@ -188,41 +375,26 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 			      size_t *upload_size, void **state)
 {
 	(void)version;
-	(void)upload;
-	static char has_headers;
 	struct admin *a = ctx;
-	/* The first call comes with the headers alone. */
-	if (!*state) {
-		*state = &has_headers;
-		return has_large_body(con) ? refuse_body(a, con) : MHD_YES;
-	}
-	if (*upload_size) {
-		*upload_size = 0;
-		return MHD_YES;
-	}
-	struct call c = { .queue_path = a->queue_path,
-			  .capacity_bytes = a->capacity_bytes,
-			  .gateway = look(a),
-			  .sampler = &a->sampler };
-	struct err e = { 0 };
-	const struct route *route = NULL;
-	parameters_init(&c.parameters);
-	buf_init(&c.out, DOCUMENT_MAX, &a->budget);
-	enum status st = answer(a, con, path, method, &c, &route, &e);
-	const char *type = route ? route->content_type : "application/json";
-	if (c.parameters.is_otlp)
-		type = "application/x-protobuf";
-	/* A route that failed with a document of its own (readiness) has said it all. */
-	bool has_document = !st || (route && route->is_open && c.out.n > 0);
-	if (!has_document) {
-		type = "application/json";
-		buf_clear(&c.out);
-		if (document_error(err_text(&e, st), route_hint(route, st), &c.out))
-			buf_clear(&c.out);
-	}
-	enum MHD_Result queued = reply(con, st, type, &c.out);
-	parameters_done(&c.parameters);
-	return queued;
+	if (!*state)
+		return begin(a, con, path, method, state);
+	if (*upload_size)
+		return read_body(*state, upload, upload_size);
+	return respond(a, con, *state, method);
+}
+
+static void forget(void *ctx, struct MHD_Connection *con, void **state,
+		   enum MHD_RequestTerminationCode why)
+{
+	(void)ctx;
+	(void)con;
+	(void)why;
+	struct request *r = *state;
+	if (!r)
+		return;
+	buf_done(&r->body);
+	free(r);
+	*state = NULL;
 }
 
 static void say(void *ctx, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
@@ -242,16 +414,16 @@ static enum status start_daemon(struct admin *a, const char *endpoint, struct er
 	enum status st = net_listen(endpoint, &fd, &a->port, e);
 	if (st)
 		return err_wrap(e, st, "admin.endpoint");
-	a->daemon =
-		MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-					 MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC,
-				 0, NULL, NULL, handle, a, MHD_OPTION_EXTERNAL_LOGGER, say, NULL,
-				 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-				 (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-				 (unsigned)CONNECTIONS_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
-				 (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				 (size_t)REQUEST_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
-				 (size_t)THREAD_STACK, MHD_OPTION_END);
+	a->daemon = MHD_start_daemon(
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+			MHD_USE_ERROR_LOG | MHD_USE_ITC,
+		0, NULL, NULL, handle, a, MHD_OPTION_EXTERNAL_LOGGER, say, NULL,
+		MHD_OPTION_NOTIFY_COMPLETED, forget, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY,
+		MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_END);
 	if (a->daemon)
 		return ST_OK;
 	(void)close(fd);

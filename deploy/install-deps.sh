@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev libsqlite3-dev
 	libmicrohttpd-dev libprotobuf-c-dev libcurl4-gnutls-dev libjansson-dev zlib1g-dev
-	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev check"
+	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev libsnappy-dev check"
 run_packages="curl sqlite3 python3 ca-certificates"
 test_packages="python3-venv nodejs npm golang-go"
 ci_packages="clang clang-format clang-tidy libclang-rt-dev llvm shellcheck"

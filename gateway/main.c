@@ -123,6 +123,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 {
 	static const char *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
+		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
 		[CONFIG_KIND_FILE] = "file",
 	};
 	const struct config *c = g->config;

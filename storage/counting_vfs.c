@@ -1,217 +1,143 @@
-/* counting_vfs.c - a thin SQLite VFS on top of the default one.
+/* counting_vfs.c - what the writing connection does to its files: counted, and the log gathered.
  *
  * How many bytes reach the disk for each byte that was stored decides how long flash memory lives,
  * and SQLite does not tell: a checkpoint writes a page once however often it stands in the log. So
- * writes are counted where they pass. Everything else goes through unchanged, to the VFS that was
- * the default when the connection was opened: fault injection registers its own there.
- *
- * Memory mapping is left out (version 2 of the file methods): the gateway does not use it. */
+ * writes are counted where they pass. Those to the write-ahead log are gathered on their way
+ * (storage/gather.c says why, and why it is safe), so every call on the log that could see the
+ * difference writes them first. Everything else goes through unchanged, to the VFS that was the
+ * default when the connection was opened: fault injection registers its own there. */
 #include "storage/counting_vfs.h"
 
 #include <stdatomic.h>
-#include <stddef.h>
+#include <stdbool.h>
 
-#include <sqlite3.h>
+#include "storage/gather.h"
+#include "storage/shim_vfs.h"
 
 struct counted {
-	sqlite3_file base; /* first: SQLite knows us by it */
+	struct shim_file shim; /* first */
 	enum counting_file kind;
-	sqlite3_file *real; /* behind this struct, in the memory that SQLite gave */
+	struct gather gather; /* of a log */
 };
 
 static _Atomic uint64_t written[COUNTING_FILE_COUNT];
 
-static sqlite3_file *real_of(sqlite3_file *f)
+static struct counted *counted_of(sqlite3_file *f)
 {
-	return ((struct counted *)f)->real;
+	return (struct counted *)(void *)f;
 }
 
-static int file_close(sqlite3_file *f)
+static int count(struct counted *c, int rc, int n)
 {
-	return real_of(f)->pMethods->xClose(real_of(f));
-}
-
-static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
-{
-	return real_of(f)->pMethods->xRead(real_of(f), p, n, offset);
+	if (rc == SQLITE_OK && n > 0)
+		atomic_fetch_add_explicit(&written[c->kind], (uint64_t)n, memory_order_relaxed);
+	return rc;
 }
 
 static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offset)
 {
-	int rc = real_of(f)->pMethods->xWrite(real_of(f), p, n, offset);
-	if (rc == SQLITE_OK && n > 0)
-		atomic_fetch_add_explicit(&written[((struct counted *)f)->kind], (uint64_t)n,
-					  memory_order_relaxed);
-	return rc;
+	struct counted *c = counted_of(f);
+	sqlite3_file *real = c->shim.real;
+	return count(c, real->pMethods->xWrite(real, p, n, offset), n);
 }
 
-static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
+static int log_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offset)
 {
-	return real_of(f)->pMethods->xTruncate(real_of(f), size);
+	struct counted *c = counted_of(f);
+	return count(c, gather_write(&c->gather, c->shim.real, p, n, offset), n);
 }
 
-static int file_sync(sqlite3_file *f, int flags)
+static int flush(sqlite3_file *f)
 {
-	return real_of(f)->pMethods->xSync(real_of(f), flags);
+	return gather_flush(&counted_of(f)->gather, counted_of(f)->shim.real);
 }
 
-static int file_size_of(sqlite3_file *f, sqlite3_int64 *ret)
+static int log_close(sqlite3_file *f)
 {
-	return real_of(f)->pMethods->xFileSize(real_of(f), ret);
+	struct counted *c = counted_of(f);
+	int flushed = flush(f);
+	gather_done(&c->gather);
+	int rc = c->shim.real->pMethods->xClose(c->shim.real);
+	return rc == SQLITE_OK ? flushed : rc;
 }
 
-static int file_lock_to(sqlite3_file *f, int level)
+static int log_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
 {
-	return real_of(f)->pMethods->xLock(real_of(f), level);
+	sqlite3_file *real = counted_of(f)->shim.real;
+	int rc = flush(f);
+	return rc == SQLITE_OK ? real->pMethods->xRead(real, p, n, offset) : rc;
 }
 
-static int file_unlock_to(sqlite3_file *f, int level)
+static int log_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-	return real_of(f)->pMethods->xUnlock(real_of(f), level);
+	sqlite3_file *real = counted_of(f)->shim.real;
+	int rc = flush(f);
+	return rc == SQLITE_OK ? real->pMethods->xTruncate(real, size) : rc;
 }
 
-static int file_check_lock(sqlite3_file *f, int *ret)
+static int log_sync(sqlite3_file *f, int flags)
 {
-	return real_of(f)->pMethods->xCheckReservedLock(real_of(f), ret);
+	sqlite3_file *real = counted_of(f)->shim.real;
+	int rc = flush(f);
+	return rc == SQLITE_OK ? real->pMethods->xSync(real, flags) : rc;
 }
 
-static int file_control(sqlite3_file *f, int op, void *arg)
+static int log_length(sqlite3_file *f, sqlite3_int64 *ret)
 {
-	return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
+	sqlite3_file *real = counted_of(f)->shim.real;
+	int rc = flush(f);
+	return rc == SQLITE_OK ? real->pMethods->xFileSize(real, ret) : rc;
 }
 
-static int file_sector_size(sqlite3_file *f)
-{
-	return real_of(f)->pMethods->xSectorSize(real_of(f));
-}
+/* By kind of file. Made once, before the VFS is registered. */
+static sqlite3_io_methods database_methods;
+static sqlite3_io_methods other_methods;
+static sqlite3_io_methods log_methods;
 
-static int file_characteristics(sqlite3_file *f)
+static void make_methods(void)
 {
-	return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
-}
-
-static int file_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **ret)
-{
-	return real_of(f)->pMethods->xShmMap(real_of(f), page, size, extend, ret);
-}
-
-static int file_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-	return real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
-}
-
-static void file_shm_barrier(sqlite3_file *f)
-{
-	real_of(f)->pMethods->xShmBarrier(real_of(f));
-}
-
-static int file_shm_unmap(sqlite3_file *f, int is_delete)
-{
-	return real_of(f)->pMethods->xShmUnmap(real_of(f), is_delete);
-}
-
-/* Version 1 for files whose real methods have no shared memory, else 2. */
-#define FILE_METHODS(version)                                                                    \
-	{                                                                                        \
-		.iVersion = (version), .xClose = file_close, .xRead = file_read,                 \
-		.xWrite = file_write, .xTruncate = file_truncate, .xSync = file_sync,            \
-		.xFileSize = file_size_of, .xLock = file_lock_to, .xUnlock = file_unlock_to,     \
-		.xCheckReservedLock = file_check_lock, .xFileControl = file_control,             \
-		.xSectorSize = file_sector_size, .xDeviceCharacteristics = file_characteristics, \
-		.xShmMap = (version) < 2 ? NULL : file_shm_map,                                  \
-		.xShmLock = (version) < 2 ? NULL : file_shm_lock,                                \
-		.xShmBarrier = (version) < 2 ? NULL : file_shm_barrier,                          \
-		.xShmUnmap = (version) < 2 ? NULL : file_shm_unmap,                              \
-	}
-static const sqlite3_io_methods plain_methods = FILE_METHODS(1);
-static const sqlite3_io_methods shared_methods = FILE_METHODS(2);
-
-static sqlite3_vfs *base_of(sqlite3_vfs *v)
-{
-	return v->pAppData;
+	database_methods = shim_methods(2);
+	database_methods.xWrite = file_write;
+	other_methods = shim_methods(1);
+	other_methods.xWrite = file_write;
+	log_methods = shim_methods(1);
+	log_methods.xClose = log_close;
+	log_methods.xRead = log_read;
+	log_methods.xWrite = log_write;
+	log_methods.xTruncate = log_truncate;
+	log_methods.xSync = log_sync;
+	log_methods.xFileSize = log_length;
 }
 
 static int vfs_open(sqlite3_vfs *v, sqlite3_filename name, sqlite3_file *f, int flags, int *ret)
 {
-	struct counted *c = (struct counted *)f;
-	c->base.pMethods = NULL;
-	c->real = (sqlite3_file *)(void *)(c + 1);
-	c->real->pMethods = NULL;
+	struct counted *c = counted_of(f);
+	int rc = shim_open(v, name, f, sizeof(*c), flags, ret);
 	c->kind = flags & SQLITE_OPEN_MAIN_DB ? COUNTING_DATABASE : COUNTING_WAL;
-	int rc = base_of(v)->xOpen(base_of(v), name, c->real, flags, ret);
-	/* A file that has methods is closed by SQLite, even where the opening failed. */
-	if (c->real->pMethods)
-		c->base.pMethods =
-			c->real->pMethods->iVersion < 2 ? &plain_methods : &shared_methods;
+	if (!c->shim.real->pMethods)
+		return rc;
+	bool has_memory = c->shim.real->pMethods->iVersion >= 2;
+	if (flags & SQLITE_OPEN_WAL)
+		c->shim.base.pMethods = &log_methods;
+	else
+		c->shim.base.pMethods = has_memory ? &database_methods : &other_methods;
 	return rc;
-}
-
-static int vfs_delete(sqlite3_vfs *v, const char *name, int is_synced)
-{
-	return base_of(v)->xDelete(base_of(v), name, is_synced);
-}
-
-static int vfs_access(sqlite3_vfs *v, const char *name, int flags, int *ret)
-{
-	return base_of(v)->xAccess(base_of(v), name, flags, ret);
-}
-
-static int vfs_full_path(sqlite3_vfs *v, const char *name, int size, char *ret)
-{
-	return base_of(v)->xFullPathname(base_of(v), name, size, ret);
-}
-
-static int vfs_randomness(sqlite3_vfs *v, int n, char *ret)
-{
-	return base_of(v)->xRandomness(base_of(v), n, ret);
-}
-
-static int vfs_sleep(sqlite3_vfs *v, int us)
-{
-	return base_of(v)->xSleep(base_of(v), us);
-}
-
-static int vfs_time(sqlite3_vfs *v, double *ret)
-{
-	return base_of(v)->xCurrentTime(base_of(v), ret);
-}
-
-static int vfs_time_ms(sqlite3_vfs *v, sqlite3_int64 *ret)
-{
-	return base_of(v)->xCurrentTimeInt64(base_of(v), ret);
-}
-
-static int vfs_last_error(sqlite3_vfs *v, int n, char *ret)
-{
-	return base_of(v)->xGetLastError ? base_of(v)->xGetLastError(base_of(v), n, ret) : 0;
 }
 
 const char *counting_vfs_name(void)
 {
-	static sqlite3_vfs vfs = {
-		.iVersion = 2,
-		.zName = "tidegate",
-		.xOpen = vfs_open,
-		.xDelete = vfs_delete,
-		.xAccess = vfs_access,
-		.xFullPathname = vfs_full_path,
-		.xRandomness = vfs_randomness,
-		.xSleep = vfs_sleep,
-		.xCurrentTime = vfs_time,
-		.xGetLastError = vfs_last_error,
-		.xCurrentTimeInt64 = vfs_time_ms,
-	};
-	sqlite3_vfs *base = sqlite3_vfs_find(NULL);
-	if (!base || base->iVersion < 2 || base == &vfs)
+	static struct shim_vfs shim;
+	sqlite3_vfs *real = sqlite3_vfs_find(NULL);
+	if (!real || real->iVersion < 2 || real == &shim.vfs)
 		return NULL;
-	if (vfs.pAppData != base) {
-		vfs.pAppData = base;
-		vfs.mxPathname = base->mxPathname;
-		vfs.szOsFile = base->szOsFile + (int)sizeof(struct counted);
-		if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK)
+	if (shim.real != real) {
+		make_methods();
+		shim_vfs_init(&shim, real, "tidegate", sizeof(struct counted));
+		shim.vfs.xOpen = vfs_open;
+		if (sqlite3_vfs_register(&shim.vfs, 0) != SQLITE_OK)
 			return NULL;
 	}
-	return vfs.zName;
+	return shim.vfs.zName;
 }
 
 uint64_t counting_vfs_written(enum counting_file file)

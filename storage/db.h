@@ -11,7 +11,7 @@
 
 enum {
 	DB_APPLICATION_ID = 0x54696447, /* "TidG", in the header of every queue file */
-	DB_PAGE_SIZE = 16384,
+	DB_PAGE_SIZE = 8192,
 };
 
 /* Open or make the file for writing: the one connection that writes and checkpoints. Through

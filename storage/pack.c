@@ -3,12 +3,12 @@
  * A concatenation of Export*ServiceRequest encodings is again one valid message, so bodies of equal
  * (tenant, signal, class, destinations) merge without being looked at: their pieces are handed to
  * the compressor one after the other and never copied. A row costs a fixed handful of B-tree
- * inserts and at least one page of 16 KiB, which is why small requests want company; past some
+ * inserts and at least one page of 8 KiB, which is why small requests want company; past some
  * 512 KiB there is nothing left to win, and an export wants to be filled from several rows.
  *
- * The level of compression follows the load. On an edge site the queue mostly waits for requests:
- * there is time to make rows small, which saves disk, flash and uplink. When a transaction has much
- * to store, more waits behind it, and a faster level shortens that queue.
+ * The level of compression follows the load, which the packer knows. On an edge site the queue
+ * mostly waits for requests: there is time to make rows small, which saves disk, flash and uplink.
+ * Where much waits, a faster level shortens that queue.
  *
  * Within one key, order is the order of arrival: a body too large to merge first closes the open
  * row of its key. What is made stays in the struct packed until its job is done, so a transaction
@@ -116,9 +116,8 @@ void packed_empty(struct packed *packed)
 	packed->row_count = 0;
 }
 
-void pack_begin(struct pack *p, struct packed *out, size_t bytes)
+void pack_begin(struct pack *p, struct packed *out, bool is_busy)
 {
-	bool is_busy = bytes >= PACK_BUSY_BYTES;
 	p->open_count = 0;
 	p->out = out;
 	p->now_ns = now_wall_ns();

@@ -12,12 +12,12 @@ enum { PACK_MERGE_BYTES = 512 * 1024, PACK_WORDS_MAX = 256, PACKED_ROWS_MAX = 51
 struct pack_compression {
 	enum encoding encoding;
 	int level;
-	int busy_level; /* where PACK_BUSY_BYTES or more wait together */
+	int busy_level; /* where more waits than can be packed at leisure */
 };
 
 /* Figures in docs/performance.md: zstd 1 stores least for its time; -5 takes 60 % of the time and
  * stores a fifth more, which is right for as long as more comes than can be compressed. */
-enum { PACK_LEVEL = 1, PACK_BUSY_LEVEL = -5, PACK_BUSY_BYTES = 1 << 20 };
+enum { PACK_LEVEL = 1, PACK_BUSY_LEVEL = -5 };
 
 struct pack;
 
@@ -54,8 +54,8 @@ void packed_free(struct packed *packed);
 /* Forget the rows, and give back more memory than most need. */
 void packed_empty(struct packed *packed);
 
-/* Forget what is open and what *out holds, and go on in *out. bytes: what waits to be packed. */
-void pack_begin(struct pack *p, struct packed *out, size_t bytes);
+/* Forget what is open and what *out holds, and go on in *out, at the busy level or the other. */
+void pack_begin(struct pack *p, struct packed *out, bool is_busy);
 /* Another put may be added. */
 bool pack_has_room(const struct pack *p);
 /* Take the parts of one put, borrowed until the packed's job is done. A CLASS_REJECT status: the

@@ -34,7 +34,9 @@ enum {
 	PACK_PUTS_MAX = 2048,
 	PACK_BYTES_MAX =
 		2 << 20, /* raw: past it the next packed begins, so that the writer can begin too */
-	GIVEN_BYTES_MAX = 16 << 20, /* raw: only large bodies reach it */
+	GIVEN_BYTES_MAX = 16 << 20,    /* raw: only large bodies reach it */
+	BUSY_BYTES = 1 << 20,          /* raw, that wait: compress fast */
+	BUSY_BEHIND_BYTES = 128 << 10, /* the same, while the writer has not stored the last */
 };
 
 struct packer {
@@ -166,13 +168,21 @@ static bool is_blocked(const struct packer *p, const struct chan_item *item)
 	return false;
 }
 
+/* So much waits that it shall be packed fast. A large request that comes alone does not make the
+ * gateway busy; that more came while the last was on its way to the disk does. */
+static bool is_busy(const struct packer *p)
+{
+	size_t waiting = pending_bytes(p);
+	return waiting >= BUSY_BYTES || (p->given_bytes > 0 && waiting >= BUSY_BEHIND_BYTES);
+}
+
 /* Pack from the front of what waits. *ret_puts: those that were taken, in order. A status: it could
  * not be packed; puts that are themselves at fault are completed here. */
 static enum status fill(struct packer *p, struct packed *packed)
 {
 	struct chan_item **end = &packed->puts;
 	size_t bytes = 0;
-	pack_begin(p->pack, packed, pending_bytes(p));
+	pack_begin(p->pack, packed, is_busy(p));
 	while (p->pending && bytes < PACK_BYTES_MAX && packed->put_count < PACK_PUTS_MAX &&
 	       pack_has_room(p->pack)) {
 		struct chan_item *item = pop_pending(p);

@@ -18,6 +18,8 @@
  *   ready  -> dead    [queue_settle, SETTLE_DEAD]
  *   ready  -> gone    [queue_settle, SETTLE_DELIVERED] [queue_reroute]   gone: the row is deleted
  *   any    -> gone    [storage/depart.c: expired, evicted]
+ *   dead   -> ready   [redrive.c, replay]
+ *   any    -> gone    [redrive.c, purge and move]
  *
  * `claimed` is in the memory of a destination's thread only. Every move asks queue_may_move, which
  * reads schema/delivery_states.def.
@@ -199,22 +201,8 @@ bool queue_may_move(enum delivery_state from, enum delivery_state to)
 	return from < DELIVERY_STATE_COUNT && to < DELIVERY_STATE_COUNT && moves[from] >> to & 1;
 }
 
-struct delivery {
-	int64_t batch_id;
-	int64_t destination_id;
-	enum delivery_state state;
-	int64_t records;
-	enum signal signal;
-	enum record_class class;
-	int64_t stored_bytes;
-	int64_t batch_records;
-	int64_t first_time_ns;
-	int64_t last_time_ns;
-};
-
-/* ST_END: there is none. */
-static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
-				 struct delivery *ret)
+enum status queue_find_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
+				struct queue_delivery *ret)
 {
 	sqlite3_stmt *s = NULL;
 	enum status st = queue_statement(q, Q_DELIVERY_FIND, &s);
@@ -227,7 +215,7 @@ static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t dest
 		return st;
 	const char *state = (const char *)sqlite3_column_text(s, 0);
 	bool is_ready = state && strcmp(state, delivery_state_text(DELIVERY_READY)) == 0;
-	*ret = (struct delivery){
+	*ret = (struct queue_delivery){
 		.batch_id = batch_id,
 		.destination_id = destination_id,
 		.state = is_ready ? DELIVERY_READY : DELIVERY_DEAD,
@@ -244,7 +232,7 @@ static enum status find_delivery(struct queue *q, int64_t batch_id, int64_t dest
 }
 
 /* (1) The caller has counted the outcome (2). */
-static enum status remove_delivery(struct queue *q, const struct delivery *d)
+enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *d)
 {
 	CHECK(queue_may_move(d->state, DELIVERY_GONE));
 	int64_t other;
@@ -278,7 +266,7 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 
 /* Records that the destination refused within an export that it took. */
 static enum status count_rejected(struct queue *q, const struct settlement *s,
-				  const struct delivery *d, int64_t rejected)
+				  const struct queue_delivery *d, int64_t rejected)
 {
 	int64_t all = d->batch_records > 0 ? d->batch_records : 1;
 	struct queue_loss loss = {
@@ -298,7 +286,7 @@ static enum status count_rejected(struct queue *q, const struct settlement *s,
 }
 
 static enum status settle_delivered(struct queue *q, const struct settlement *s,
-				    const struct delivery *d, uint32_t rejected_records)
+				    const struct queue_delivery *d, uint32_t rejected_records)
 {
 	int64_t rejected = rejected_records < d->records ? rejected_records : d->records;
 	enum status st = ST_OK;
@@ -307,11 +295,11 @@ static enum status settle_delivered(struct queue *q, const struct settlement *s,
 				 d->records - rejected);
 	if (!st && rejected > 0)
 		st = count_rejected(q, s, d, rejected);
-	return st ? st : remove_delivery(q, d);
+	return st ? st : queue_remove_delivery(q, d);
 }
 
 static enum status settle_kept(struct queue *q, const struct settlement *s,
-			       const struct delivery *d, enum delivery_state to)
+			       const struct queue_delivery *d, enum delivery_state to)
 {
 	sqlite3_stmt *u = NULL;
 	CHECK(queue_may_move(d->state, to));
@@ -332,8 +320,8 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 	enum status st = ST_OK;
 	for (size_t i = 0; i < s->count && !st; i++) {
 		const struct settle_item *item = &s->items[i];
-		struct delivery d;
-		st = find_delivery(q, item->batch_id, s->destination_id, &d);
+		struct queue_delivery d;
+		st = queue_find_delivery(q, item->batch_id, s->destination_id, &d);
 		if (st == ST_END || (!st && d.state != DELIVERY_READY)) {
 			q->ignored++; /* (5) */
 			st = ST_OK;

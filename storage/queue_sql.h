@@ -26,6 +26,10 @@
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
 	  "last_status = ?5, last_error = ?6 WHERE batch_id = ?1 AND destination_id = ?2")         \
 	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
+	X(DELIVERY_REPLAY,                                                                         \
+	  "UPDATE deliveries SET state = 'ready' WHERE batch_id = ?1 AND destination_id = ?2")     \
+	X(DELIVERY_MOVE, "UPDATE OR IGNORE deliveries SET destination_id = ?3 "                    \
+			 "WHERE batch_id = ?1 AND destination_id = ?2")                            \
 	X(DELIVERY_ANY, "SELECT 1 FROM deliveries WHERE batch_id = ?1 LIMIT 1")                    \
 	X(PAYLOAD_DELETE, "DELETE FROM payloads WHERE batch_id = ?1")                              \
 	X(BATCH_DELETE, "DELETE FROM batches WHERE id = ?1")                                       \
@@ -57,6 +61,9 @@
 	X(SEQUENCE_DELETE, "DELETE FROM sqlite_sequence WHERE name = 'batches'")                   \
 	X(SEQUENCE_INSERT, "INSERT INTO sqlite_sequence (name, seq) VALUES ('batches', ?1)")       \
 	X(SEQUENCE_GET, "SELECT seq FROM sqlite_sequence WHERE name = 'batches'")                  \
+	X(USAGE_ADD,                                                                               \
+	  "INSERT INTO uplink_usage (uplink, period, bytes) VALUES (?1, ?2, max(?3, 0)) "          \
+	  "ON CONFLICT DO UPDATE SET bytes = max(bytes + ?3, 0) RETURNING bytes")                  \
 	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
 	X(PAGE_FREE, "PRAGMA freelist_count")                                                      \
 	X(DEPART_FIND,                                                                             \
@@ -105,6 +112,24 @@ MUST_USE enum status queue_ask(struct queue *q, enum statement i, int64_t a, int
 /* The words of a closed set in a column. The CHECKs of the schema leave no other than ours. */
 enum signal queue_read_signal(sqlite3_stmt *s, int column);
 enum record_class queue_read_class(sqlite3_stmt *s, int column);
+/* A delivery with what is known of its batch. */
+struct queue_delivery {
+	int64_t batch_id;
+	int64_t destination_id;
+	enum delivery_state state;
+	int64_t records; /* still owed */
+	enum signal signal;
+	enum record_class class;
+	int64_t stored_bytes;
+	int64_t batch_records;
+	int64_t first_time_ns;
+	int64_t last_time_ns;
+};
+/* ST_END: there is none. */
+MUST_USE enum status queue_find_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
+					 struct queue_delivery *ret);
+/* With its batch and payload where it is the last one. The caller has counted the outcome. */
+MUST_USE enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *d);
 /* (3) Counts accepted, unless the delivery is there already. */
 MUST_USE enum status queue_insert_delivery(struct queue *q, int64_t batch_id,
 					   int64_t destination_id, int priority, int64_t records,

@@ -3,7 +3,7 @@
  * SQLite gives up on a query at the first page that makes no sense, so no query here spans more
  * than one batch. The batches are looked for by `id >= ? LIMIT 1`. Where that fails the next id is
  * tried: each try walks down the tree anew, so all of a table that does not lie below the damaged
- * page is found, whether before or behind it. Trying id by id is quick enough: a leaf of 16 KiB
+ * page is found, whether before or behind it. Trying id by id is quick enough: a leaf of 8 KiB
  * holds about a hundred batches, an interior page stands for some 100,000, and a try costs
  * microseconds.
  *

@@ -19,41 +19,32 @@
 #include "gateway/base/xalloc.h"
 #include "storage/file_checks.h"
 #include "storage/migrations.h"
+#include "storage/shim_vfs.h"
 #include "storage/stmt.h"
 
 /* Offsets in the header: sqlite.org/fileformat2.html, 1.3. */
 enum { AT_WRITE_VERSION = 18, AT_READ_VERSION = 19, AT_PAGES = 28, AT_FREE = 32, WAL_VERSION = 2 };
 
 struct salvage_header {
-	sqlite3_vfs vfs;
-	sqlite3_vfs *real;
+	struct shim_vfs shim; /* first */
 	char name[48];
 	uint8_t *page;
 	size_t page_size;
+	sqlite3_io_methods methods; /* of the overlaid file */
 };
 
 struct overlaid_file {
-	sqlite3_file base;
+	struct shim_file shim; /* first */
 	const struct salvage_header *header;
-	sqlite3_file *real;
 };
 
-/* ---- files ---- */
-
-static sqlite3_file *real_of(sqlite3_file *f)
-{
-	return ((struct overlaid_file *)(void *)f)->real;
-}
-
-static int file_close(sqlite3_file *f)
-{
-	return real_of(f)->pMethods->xClose(real_of(f));
-}
+/* ---- the file ---- */
 
 static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
 {
-	const struct salvage_header *h = ((struct overlaid_file *)(void *)f)->header;
-	int rc = real_of(f)->pMethods->xRead(real_of(f), p, n, offset);
+	struct overlaid_file *o = (struct overlaid_file *)(void *)f;
+	const struct salvage_header *h = o->header;
+	int rc = o->shim.real->pMethods->xRead(o->shim.real, p, n, offset);
 	if (offset < 0 || (size_t)offset >= h->page_size)
 		return rc;
 	size_t there = h->page_size - (size_t)offset;
@@ -80,119 +71,24 @@ static int file_sync(sqlite3_file *f, int flags)
 	return SQLITE_OK;
 }
 
-static int file_length(sqlite3_file *f, sqlite3_int64 *ret)
+static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *ret_flags)
 {
-	return real_of(f)->pMethods->xFileSize(real_of(f), ret);
-}
-
-static int file_take_lock(sqlite3_file *f, int level)
-{
-	return real_of(f)->pMethods->xLock(real_of(f), level);
-}
-
-static int file_drop_lock(sqlite3_file *f, int level)
-{
-	return real_of(f)->pMethods->xUnlock(real_of(f), level);
-}
-
-static int file_check_reserved(sqlite3_file *f, int *ret)
-{
-	return real_of(f)->pMethods->xCheckReservedLock(real_of(f), ret);
-}
-
-static int file_control(sqlite3_file *f, int op, void *arg)
-{
-	return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
-}
-
-static int file_sector_size(sqlite3_file *f)
-{
-	return real_of(f)->pMethods->xSectorSize(real_of(f));
-}
-
-static int file_characteristics(sqlite3_file *f)
-{
-	return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
-}
-
-static int file_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **ret)
-{
-	return real_of(f)->pMethods->xShmMap(real_of(f), page, size, extend, ret);
-}
-
-static int file_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-	return real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
-}
-
-static void file_shm_barrier(sqlite3_file *f)
-{
-	real_of(f)->pMethods->xShmBarrier(real_of(f));
-}
-
-static int file_shm_unmap(sqlite3_file *f, int is_delete)
-{
-	return real_of(f)->pMethods->xShmUnmap(real_of(f), is_delete);
-}
-
-static const sqlite3_io_methods methods = {
-	.iVersion = 2,
-	.xClose = file_close,
-	.xRead = file_read,
-	.xWrite = file_write,
-	.xTruncate = file_truncate,
-	.xSync = file_sync,
-	.xFileSize = file_length,
-	.xLock = file_take_lock,
-	.xUnlock = file_drop_lock,
-	.xCheckReservedLock = file_check_reserved,
-	.xFileControl = file_control,
-	.xSectorSize = file_sector_size,
-	.xDeviceCharacteristics = file_characteristics,
-	.xShmMap = file_shm_map,
-	.xShmLock = file_shm_lock,
-	.xShmBarrier = file_shm_barrier,
-	.xShmUnmap = file_shm_unmap,
-};
-
-static size_t real_offset(void)
-{
-	return (sizeof(struct overlaid_file) + 15) & ~(size_t)15;
-}
-
-static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out_flags)
-{
-	const struct salvage_header *h = vfs->pAppData;
+	const struct salvage_header *h = (const struct salvage_header *)(void *)v;
 	struct overlaid_file *o = (struct overlaid_file *)(void *)f;
 	/* The WAL has no header page of ours. */
 	if (!(flags & SQLITE_OPEN_MAIN_DB))
-		return h->real->xOpen(h->real, name, f, flags, out_flags);
-	memset(o, 0, sizeof(*o));
+		return shim_open_plain(v, name, f, flags, ret_flags);
+	int rc = shim_open(v, name, f, sizeof(*o), flags, ret_flags);
 	o->header = h;
-	o->real = (sqlite3_file *)(void *)((char *)f + real_offset());
-	memset(o->real, 0, sizeof(*o->real));
-	int rc = h->real->xOpen(h->real, name, o->real, flags, out_flags);
-	if (o->real->pMethods)
-		o->base.pMethods = &methods;
+	if (o->shim.real->pMethods)
+		o->shim.base.pMethods = &h->methods;
 	return rc;
 }
 
-static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
+static int vfs_delete(sqlite3_vfs *v, const char *name, int is_synced)
 {
-	(void)vfs, (void)name, (void)sync_dir;
+	(void)v, (void)name, (void)is_synced;
 	return SQLITE_READONLY;
-}
-
-static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret)
-{
-	const struct salvage_header *h = vfs->pAppData;
-	return h->real->xAccess(h->real, name, flags, ret);
-}
-
-static int vfs_full_pathname(sqlite3_vfs *vfs, const char *name, int n, char *ret)
-{
-	const struct salvage_header *h = vfs->pAppData;
-	return h->real->xFullPathname(h->real, name, n, ret);
 }
 
 /* ---- the page ---- */
@@ -235,25 +131,23 @@ static void patch_page(uint8_t *page, uint64_t file_pages)
 
 static void register_vfs(struct salvage_header *h)
 {
-	h->real = sqlite3_vfs_find(NULL);
-	h->vfs = *h->real;
 	(void)snprintf(h->name, sizeof(h->name), "salvage-%p", (void *)h);
-	h->vfs.pNext = NULL;
-	h->vfs.zName = h->name;
-	h->vfs.pAppData = h;
-	h->vfs.szOsFile = (int)real_offset() + h->real->szOsFile;
-	h->vfs.xOpen = vfs_open;
-	h->vfs.xDelete = vfs_delete;
-	h->vfs.xAccess = vfs_access;
-	h->vfs.xFullPathname = vfs_full_pathname;
-	(void)sqlite3_vfs_register(&h->vfs, 0);
+	shim_vfs_init(&h->shim, sqlite3_vfs_find(NULL), h->name, sizeof(struct overlaid_file));
+	h->shim.vfs.xOpen = vfs_open;
+	h->shim.vfs.xDelete = vfs_delete;
+	h->methods = shim_methods(2);
+	h->methods.xRead = file_read;
+	h->methods.xWrite = file_write;
+	h->methods.xTruncate = file_truncate;
+	h->methods.xSync = file_sync;
+	(void)sqlite3_vfs_register(&h->shim.vfs, 0);
 }
 
 void salvage_header_free(struct salvage_header *h)
 {
 	if (!h)
 		return;
-	(void)sqlite3_vfs_unregister(&h->vfs);
+	(void)sqlite3_vfs_unregister(&h->shim.vfs);
 	free(h->page);
 	free(h);
 }
@@ -306,7 +200,7 @@ static enum status try_guess(const char *uri, int version, int page_size, uint64
 enum status salvage_header_open(const char *path, const char *uri, struct salvage_header **ret,
 				sqlite3 **ret_db, struct err *e)
 {
-	static const int page_sizes[] = { 16384, 4096, 8192, 32768, 65536 };
+	static const int page_sizes[] = { 8192, 16384, 4096, 32768, 65536 };
 	uint64_t bytes = file_size(path);
 	enum status st = err_set(e, ST_CORRUPT, "the file is empty");
 	for (int version = migration_count; version > 0; version--) {

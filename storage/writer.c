@@ -402,6 +402,19 @@ void writer_update_destination(struct writer *w, struct destination_update *u)
 	writer_give(w, &u->job);
 }
 
+uint64_t writer_changes(struct writer *w)
+{
+	return atomic_load(&w->changes);
+}
+
+void writer_changed(struct writer *w)
+{
+	atomic_fetch_add(&w->changes, 1);
+	for (int i = 0; i < w->store.slot_count; i++)
+		if (w->subscribers[i])
+			chan_ring(w->subscribers[i]);
+}
+
 enum status writer_state(struct writer *w)
 {
 	return (enum status)atomic_load(&w->state);

@@ -138,6 +138,9 @@ void writer_set_quota(struct writer *w, int slot, uint64_t max_bytes);
 /* Ring `chan` after each commit that stored something for the slot. chan must outlive the writer.
  */
 void writer_subscribe(struct writer *w, int slot, struct chan *chan);
+/* How often somebody replayed, purged or moved deliveries since the start (storage/redrive.h). Who
+ * has claimed some reads them again where it differs; each time the subscribers are rung. */
+uint64_t writer_changes(struct writer *w);
 MUST_USE enum status writer_start(struct writer *w, struct err *e);
 /* Fail what waits with ST_STOPPING, checkpoint, close, join. Give nothing after this. Accepts NULL.
  */

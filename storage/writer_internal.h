@@ -51,6 +51,7 @@ struct writer {
 	atomic_bool is_degraded;
 	atomic_bool is_suspect;
 	atomic_bool is_stopping;
+	_Atomic uint64_t changes; /* writer_changes */
 	bool is_started;
 	pthread_t thread;
 	int lock_fd;
@@ -85,6 +86,8 @@ struct writer {
 enum status group_run(struct writer *w, struct group *g);
 /* Complete every job with st, without a transaction. */
 void group_fail(struct group *g, enum status st);
+/* On the writer's thread: deliveries were changed by hand, and it is committed. */
+void writer_changed(struct writer *w);
 /* As writer_give, for a job that has waited since given_ns already. */
 void writer_give_as_of(struct writer *w, struct write_job *job, int64_t given_ns);
 

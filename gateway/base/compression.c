@@ -1,4 +1,4 @@
-/* compression.c - the only file that knows zlib and libzstd.
+/* compression.c - the only file that knows zlib, libzstd and libsnappy.
  *
  * Decompression goes in steps of STEP bytes: before each, room for the step is reserved in the
  * output, whose cap and budget refuse what would be too much. A bomb so costs at most the cap, and
@@ -6,6 +6,7 @@
 #include "gateway/base/compression.h"
 
 #define ZLIB_CONST
+#include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -247,4 +248,19 @@ enum status compress_parts(struct compressor *c, const struct bytes *parts, size
 enum status compress_append(struct compressor *c, struct bytes src, struct buf *out)
 {
 	return compress_parts(c, &src, 1, out);
+}
+
+enum status snappy_append(struct bytes src, struct buf *out)
+{
+	/* The format's own limit. */
+	if (src.n > UINT32_MAX)
+		return ST_TOO_LARGE;
+	size_t n = snappy_max_compressed_length(src.n);
+	enum status st = buf_reserve(out, n);
+	if (st)
+		return st;
+	CHECK(snappy_compress((const char *)src.p, src.n, (char *)out->p + out->n, &n) ==
+	      SNAPPY_OK);
+	buf_advance(out, n);
+	return ST_OK;
 }

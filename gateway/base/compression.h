@@ -30,4 +30,8 @@ MUST_USE enum status compress_append(struct compressor *c, struct bytes src, str
 MUST_USE enum status compress_parts(struct compressor *c, const struct bytes *parts, size_t count,
 				    struct buf *out);
 
+/* Appends src as one block of raw snappy (no frames: what remote write and Loki take), which is not
+ * a stream: outputs of two calls are not one. ST_TOO_LARGE, ST_BUSY: from out. Borrows src. */
+MUST_USE enum status snappy_append(struct bytes src, struct buf *out);
+
 #endif

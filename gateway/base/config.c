@@ -3,7 +3,7 @@
  * config_yaml.c makes a tree with places; this file walks it beside the table that
  * schema/config.def became (config_values.c). A key is an option, or a section that begins the keys
  * of some, or an error: there is no branch per key. What is not in the file keeps its default.
- * Destinations and routes, the two parts that repeat, are in config_destinations.c.
+ * The parts that repeat are in config_uplinks.c and config_destinations.c.
  *
  * The first error ends the reading: its message says where (file:line:column), what, and what would
  * be right. Memory is the operator's own document, bounded by YAML_BYTES_MAX; the tree is freed
@@ -22,7 +22,7 @@
 
 enum { TREE_BYTES_MAX = 16 << 20, PATH_SIZE = 128, SEGMENTS_MAX = 64 };
 
-static const char *const repeating_parts[] = { "destinations", "routes", NULL };
+static const char *const repeating_parts[] = { "uplinks", "destinations", "routes", NULL };
 
 static const char default_text[] = "destinations:\n"
 				   "  file: {kind: file, path: ./data/delivered.jsonl}\n";
@@ -267,6 +267,8 @@ static enum status read_root(struct config_reader *r, const struct yaml_node *ro
 	enum status st = config_read_section(r, root, &config_global_table, r->config,
 					     repeating_parts, NULL);
 	const struct yaml_node *destinations = find_entry(root, "destinations");
+	if (!st)
+		st = config_read_uplinks(r, find_entry(root, "uplinks"));
 	if (!st && destinations)
 		st = config_read_destinations(r, destinations);
 	if (!st)
@@ -289,8 +291,8 @@ enum status config_parse(const char *name, struct bytes yaml, struct config **re
 	config_set_defaults(&config_global_table, c);
 	const struct yaml_node *root = NULL;
 	enum status st = yaml_read(name, yaml, &r.arena, &root, e);
-	if (!st && root)
-		st = read_root(&r, root);
+	if (!st)
+		st = root ? read_root(&r, root) : config_read_uplinks(&r, NULL);
 	if (st)
 		goto out;
 	c->file = xstrdup(name);
@@ -355,6 +357,11 @@ void config_free(struct config *c)
 	if (!c)
 		return;
 	free_fields(&config_global_table, c);
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		free_fields(&config_uplink_table, &c->uplinks[i]);
+		free(c->uplinks[i].name);
+	}
+	free(c->uplinks);
 	for (size_t i = 0; i < c->destination_count; i++) {
 		free_fields(&config_destination_table, &c->destinations[i]);
 		free(c->destinations[i].name);

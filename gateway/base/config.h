@@ -9,6 +9,7 @@
 
 #include "gateway/base/buf.h"
 #include "gateway/base/status.h"
+#include "gateway/base/week.h"
 
 /* How a type of config.def stands in the structs. SIZE in bytes, DURATION in ns. CHOICE is the
  * index of the word. Strings are never NULL. LIST is NULL-terminated. */
@@ -25,6 +26,7 @@ typedef char *config_SECRET;
 typedef char *config_ENDPOINT;
 typedef uint64_t config_SIZE;
 typedef int64_t config_DURATION;
+typedef uint64_t config_RATE; /* bytes a second */
 typedef int config_INT;
 typedef bool config_BOOL;
 typedef int config_CHOICE;
@@ -33,7 +35,7 @@ typedef struct config_map config_MAP;
 typedef struct config_map config_SECRET_MAP;
 
 /* Choices, in the order of config.def. */
-enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_FILE };
+enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_OTLP_GRPC, CONFIG_KIND_FILE };
 enum { CONFIG_WHEN_FULL_REJECT, CONFIG_WHEN_FULL_DROP_OLDEST };
 enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
 
@@ -41,12 +43,34 @@ struct destination_config {
 	char *name;
 	int line; /* of the file, for messages */
 #define OPT_GLOBAL(field, type)
-#define OPT_DESTINATION(field, type)                     config_##type field;
+#define OPT_DESTINATION(field, type) config_##type field;
+#define OPT_UPLINK(field, type)
 #define OPT(group, field, key, type, def, min, max, doc) OPT_##group(field, type)
 #include "schema/config.def"
 #undef OPT
 #undef OPT_GLOBAL
 #undef OPT_DESTINATION
+#undef OPT_UPLINK
+};
+
+enum { UPLINKS_MAX = 16 };
+
+/* What destinations share on their way out. */
+struct uplink_config {
+	char *name;
+	int line; /* of the file; 0: it is not in it */
+#define OPT_GLOBAL(field, type)
+#define OPT_DESTINATION(field, type)
+#define OPT_UPLINK(field, type)                          config_##type field;
+#define OPT(group, field, key, type, def, min, max, doc) OPT_##group(field, type)
+#include "schema/config.def"
+#undef OPT
+#undef OPT_GLOBAL
+#undef OPT_DESTINATION
+#undef OPT_UPLINK
+	struct week week;             /* of windows; closed all week: there are none */
+	unsigned windows_exempt_mask; /* bit i: enum record_class i */
+	unsigned budget_exempt_mask;
 };
 
 /* routes: - {match: {signal: traces, class: [critical, warning]}, to: [central]}. A match without a
@@ -62,11 +86,15 @@ struct config {
 	char *file; /* the path it came from; NULL: the embedded default */
 #define OPT_GLOBAL(field, type) config_##type field;
 #define OPT_DESTINATION(field, type)
+#define OPT_UPLINK(field, type)
 #define OPT(group, field, key, type, def, min, max, doc) OPT_##group(field, type)
 #include "schema/config.def"
 #undef OPT
 #undef OPT_GLOBAL
 #undef OPT_DESTINATION
+#undef OPT_UPLINK
+	struct uplink_config *uplinks; /* "default" is always among them */
+	size_t uplink_count;
 	struct destination_config *destinations;
 	size_t destination_count;
 	struct route_config *routes;

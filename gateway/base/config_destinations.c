@@ -11,21 +11,14 @@
 #include <stdlib.h>
 
 #include "gateway/base/config_reader.h"
+#include "gateway/base/grpc_endpoint.h"
 #include "gateway/base/xalloc.h"
 #include "schema/vocabulary.h"
 
 /* 62: writers keep destinations as bits of a word, and two are their own. */
-enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256, NAME_MAX_BYTES = 63 };
+enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
-struct destination_reading {
-	struct config_reader *r;
-	const struct yaml_node *node; /* the destination's map */
-	const struct destination_config *d;
-	struct config_given given;
-};
-
-/* key is one of config.def. */
-static const struct yaml_node *given_node(const struct destination_reading *dr, const char *key)
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
 	const struct config_option *o = config_destination_table.options;
 	while (strcmp(o->key, key) != 0) {
@@ -33,18 +26,6 @@ static const struct yaml_node *given_node(const struct destination_reading *dr, 
 		CHECK(o < config_destination_table.options + config_destination_table.count);
 	}
 	return dr->given.nodes[o - config_destination_table.options];
-}
-
-static enum status check_name(const struct config_reader *r, const struct yaml_node *n)
-{
-	size_t length = strlen(n->key);
-	if (length == 0 || length > NAME_MAX_BYTES ||
-	    strspn(n->key, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
-		return config_fail_key(
-			r, n,
-			"destination \"%.80s\": a name is 1 to 63 of the characters a-z 0-9 _ -",
-			n->key);
-	return ST_OK;
 }
 
 static enum status check_kind(const struct destination_reading *dr)
@@ -72,7 +53,7 @@ static enum status check_url(const struct destination_reading *dr, const char *k
 	size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 :
 			strncmp(url, "http://", 7) == 0  ? 7 :
 							   0;
-	const struct yaml_node *n = given_node(dr, key);
+	const struct yaml_node *n = config_given_node(dr, key);
 	if (!scheme || !url[scheme] || url[scheme] == '/')
 		return config_fail_at(
 			dr->r, n,
@@ -123,7 +104,7 @@ static enum status check_headers(const struct destination_reading *dr)
 			is_good = is_good && (*p >= 0x20 || *p == '\t') && *p != 0x7f;
 		if (!is_good)
 			return config_fail_at(
-				dr->r, given_node(dr, "headers"),
+				dr->r, config_given_node(dr, "headers"),
 				"destination %s: header \"%.64s\" has a character that no "
 				"header may have",
 				dr->d->name, h->key);
@@ -137,16 +118,39 @@ static enum status check_tls(const struct destination_reading *dr)
 	if (!*d->tls_cert_file == !*d->tls_key_file)
 		return ST_OK;
 	return config_fail_at(
-		dr->r, given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
+		dr->r, config_given_node(dr, *d->tls_cert_file ? "tls.cert_file" : "tls.key_file"),
 		"destination %s: tls.cert_file and tls.key_file belong together", d->name);
+}
+
+/* What holds for every kind that speaks HTTP or gRPC. */
+static enum status check_network(const struct destination_reading *dr)
+{
+	enum status st = check_headers(dr);
+	if (!st)
+		st = config_check_auth(dr);
+	return st ? st : check_tls(dr);
 }
 
 static enum status check_otlp_http(const struct destination_reading *dr)
 {
 	enum status st = check_endpoints(dr);
-	if (!st)
-		st = check_headers(dr);
-	return st ? st : check_tls(dr);
+	return st ? st : check_network(dr);
+}
+
+/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
+static enum status check_otlp_grpc(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	struct grpc_endpoint endpoint;
+	struct err e = { 0 };
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	return check_network(dr);
 }
 
 /* Two writers of one file would rotate it under each other. */
@@ -158,10 +162,25 @@ static enum status check_file(const struct destination_reading *dr)
 	for (const struct destination_config *other = dr->r->config->destinations; other < d;
 	     other++)
 		if (other->kind == CONFIG_KIND_FILE && strcmp(other->path, d->path) == 0)
-			return config_fail_at(dr->r, given_node(dr, "path"),
+			return config_fail_at(dr->r, config_given_node(dr, "path"),
 					      "destination %s: path is that of destination %s",
 					      d->name, other->name);
 	return ST_OK;
+}
+
+static enum status check_uplink(const struct destination_reading *dr)
+{
+	const struct config *c = dr->r->config;
+	const char *names[UPLINKS_MAX + 1];
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		names[i] = c->uplinks[i].name;
+		if (strcmp(names[i], dr->d->uplink) == 0)
+			return ST_OK;
+	}
+	return config_fail_at(dr->r, config_given_node(dr, "uplink"),
+			      "destination %s: there is no uplink \"%.64s\"%s", dr->d->name,
+			      dr->d->uplink,
+			      config_hint(dr->r, dr->d->uplink, names, c->uplink_count));
 }
 
 static enum status check_destination(const struct destination_reading *dr)
@@ -169,15 +188,19 @@ static enum status check_destination(const struct destination_reading *dr)
 	const struct destination_config *d = dr->d;
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
+		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
 		[CONFIG_KIND_FILE] = check_file,
 	};
 	enum status st = check_kind(dr);
 	if (!st)
 		st = checks[d->kind](dr);
+	if (!st)
+		st = check_uplink(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
-		const struct yaml_node *n = given_node(dr, "retry_on_failure.initial_interval");
+		const struct yaml_node *n =
+			config_given_node(dr, "retry_on_failure.initial_interval");
 		if (!n)
-			n = given_node(dr, "retry_on_failure.max_interval");
+			n = config_given_node(dr, "retry_on_failure.max_interval");
 		return config_fail_at(dr->r, n,
 				      "destination %s: retry_on_failure.initial_interval is longer "
 				      "than retry_on_failure.max_interval",
@@ -189,7 +212,7 @@ static enum status check_destination(const struct destination_reading *dr)
 static enum status read_destination(struct config_reader *r, const struct yaml_node *n)
 {
 	struct config *c = r->config;
-	enum status st = check_name(r, n);
+	enum status st = config_check_name(r, n, "destination");
 	if (st)
 		return st;
 	if (n->kind != YAML_MAP)

@@ -39,9 +39,27 @@ MUST_USE enum status config_read_section(struct config_reader *r, const struct y
 /* Every field of base to its default. */
 void config_set_defaults(const struct config_table *table, void *base);
 
+/* The name of what repeats: 1 to 63 of a-z 0-9 _ -. what is in the message. */
+MUST_USE enum status config_check_name(const struct config_reader *r, const struct yaml_node *n,
+				       const char *what);
+/* map NULL: none is given. The uplink "default" is made where it is not given. */
+MUST_USE enum status config_read_uplinks(struct config_reader *r, const struct yaml_node *map);
+/* After config_read_uplinks. */
 MUST_USE enum status config_read_destinations(struct config_reader *r, const struct yaml_node *map);
 /* list NULL: everything goes to every destination. After config_read_destinations. */
 MUST_USE enum status config_read_routes(struct config_reader *r, const struct yaml_node *list);
+
+/* One destination, read, for the checks of what its keys have to do with one another. */
+struct destination_reading {
+	struct config_reader *r;
+	const struct yaml_node *node; /* the destination's map */
+	const struct destination_config *d;
+	struct config_given given;
+};
+/* Where the file gives this key (one of config.def); NULL: nowhere. */
+const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key);
+/* auth.*, of any kind. config_auth.c */
+MUST_USE enum status config_check_auth(const struct destination_reading *dr);
 
 /* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */
 MUST_USE enum status config_expand(const char *text, struct arena *arena, const char **ret,

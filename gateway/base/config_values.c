@@ -22,21 +22,37 @@
 static const struct config_option global_options[] = {
 #define OPT_GLOBAL(...) OPTION(struct config, __VA_ARGS__)
 #define OPT_DESTINATION(...)
+#define OPT_UPLINK(...)
 #define OPT(group, ...) OPT_##group(__VA_ARGS__)
 #include "schema/config.def"
 #undef OPT
 #undef OPT_GLOBAL
 #undef OPT_DESTINATION
+#undef OPT_UPLINK
 };
 
 static const struct config_option destination_options[] = {
 #define OPT_GLOBAL(...)
 #define OPT_DESTINATION(...) OPTION(struct destination_config, __VA_ARGS__)
-#define OPT(group, ...)      OPT_##group(__VA_ARGS__)
+#define OPT_UPLINK(...)
+#define OPT(group, ...) OPT_##group(__VA_ARGS__)
 #include "schema/config.def"
 #undef OPT
 #undef OPT_GLOBAL
 #undef OPT_DESTINATION
+#undef OPT_UPLINK
+};
+
+static const struct config_option uplink_options[] = {
+#define OPT_GLOBAL(...)
+#define OPT_DESTINATION(...)
+#define OPT_UPLINK(...) OPTION(struct uplink_config, __VA_ARGS__)
+#define OPT(group, ...) OPT_##group(__VA_ARGS__)
+#include "schema/config.def"
+#undef OPT
+#undef OPT_GLOBAL
+#undef OPT_DESTINATION
+#undef OPT_UPLINK
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -46,6 +62,7 @@ _Static_assert(COUNT(destination_options) <= CONFIG_OPTIONS_MAX, "raise CONFIG_O
 const struct config_table config_global_table = { global_options, COUNT(global_options) };
 const struct config_table config_destination_table = { destination_options,
 						       COUNT(destination_options) };
+const struct config_table config_uplink_table = { uplink_options, COUNT(uplink_options) };
 
 struct unit {
 	const char *name;
@@ -61,6 +78,11 @@ static const struct unit size_units[] = {
 	{ "MB", 1000000 },
 	{ "kB", 1000 },
 	{ "B", 1 },
+};
+static const struct unit bit_units[] = {
+	{ "Gbit/s", 1000000000 },
+	{ "Mbit/s", 1000000 },
+	{ "kbit/s", 1000 },
 };
 static const struct unit duration_units[] = {
 	{ "d", UINT64_C(86400000000000) },
@@ -108,6 +130,26 @@ static bool parse_size(const char *text, uint64_t *ret)
 		return false;
 	uint64_t factor = *text ? find_unit(size_units, COUNT(size_units), text, strlen(text)) : 1;
 	return factor && multiply(n, factor, ret);
+}
+
+/* Bytes a second: 256KiB, 256KiB/s, 256kbit/s. */
+static bool parse_rate(const char *text, uint64_t *ret)
+{
+	uint64_t n;
+	const char *p = text;
+	char size[64];
+	size_t length = strlen(text);
+	if (!take_number(&p, &n))
+		return false;
+	uint64_t bits = find_unit(bit_units, COUNT(bit_units), p, strlen(p));
+	if (bits)
+		return multiply(n, bits / 8, ret);
+	if (length > 2 && strcmp(text + length - 2, "/s") == 0)
+		length -= 2;
+	if (length >= sizeof(size))
+		return false;
+	(void)snprintf(size, sizeof(size), "%.*s", (int)length, text);
+	return parse_size(size, ret);
 }
 
 /* 90s, 1h30m, and 0 without a unit. */
@@ -161,16 +203,19 @@ static enum status out_of_range(const struct config_option *o, const char *text,
 		       o->max);
 }
 
+/* A SIZE or a RATE. */
 static enum status parse_size_value(const struct config_option *o, const char *text,
 				    config_SIZE *field, struct err *e)
 {
 	uint64_t v;
 	uint64_t min = 0;
 	uint64_t max = UINT64_MAX;
-	if (!parse_size(text, &v))
+	bool is_rate = o->type == CONFIG_TYPE_RATE;
+	if (!(is_rate ? parse_rate : parse_size)(text, &v))
 		return err_set(e, ST_INVALID,
-			       "\"%s\" is no size: write a whole number and a unit, as in 512MiB",
-			       text);
+			       "\"%s\" is no %s: write a whole number and a unit, as in %s", text,
+			       is_rate ? "rate" : "size",
+			       is_rate ? "256KiB/s or 2Mbit/s" : "512MiB");
 	CHECK(!*o->min || parse_size(o->min, &min));
 	CHECK(!*o->max || parse_size(o->max, &max));
 	if (v < min || v > max)
@@ -328,6 +373,7 @@ enum status config_value_parse(const struct config_option *o, const char *text, 
 		*(char **)field = xstrdup(text);
 		return ST_OK;
 	case CONFIG_TYPE_SIZE:
+	case CONFIG_TYPE_RATE:
 		return parse_size_value(o, text, field, e);
 	case CONFIG_TYPE_DURATION:
 		return parse_duration_value(o, text, field, e);
@@ -404,6 +450,12 @@ static enum status write_with_unit(uint64_t v, const struct unit *units, size_t 
 		if (v >= units[i].factor && v % units[i].factor == 0)
 			return buf_printf(out, "%" PRIu64 "%s", v / units[i].factor, units[i].name);
 	return buf_printf(out, "0%s", units == duration_units ? "s" : "");
+}
+
+static enum status write_rate(uint64_t v, struct buf *out)
+{
+	enum status st = write_with_unit(v, size_units, COUNT(size_units), out);
+	return st || !v ? st : buf_append_str(out, "/s");
 }
 
 /* The code point at *p, which moves behind it. The text is valid UTF-8 (libyaml and config_expand
@@ -506,6 +558,8 @@ enum status config_value_write(const struct config_option *o, const void *field,
 	case CONFIG_TYPE_SIZE:
 		return write_with_unit(*(const config_SIZE *)field, size_units, COUNT(size_units),
 				       out);
+	case CONFIG_TYPE_RATE:
+		return write_rate(*(const config_RATE *)field, out);
 	case CONFIG_TYPE_DURATION:
 		return write_with_unit((uint64_t) * (const config_DURATION *)field, duration_units,
 				       COUNT(duration_units), out);

@@ -9,6 +9,7 @@ enum config_type {
 	CONFIG_TYPE_STRING,
 	CONFIG_TYPE_SECRET,
 	CONFIG_TYPE_SIZE,
+	CONFIG_TYPE_RATE,
 	CONFIG_TYPE_DURATION,
 	CONFIG_TYPE_INT,
 	CONFIG_TYPE_BOOL,
@@ -22,7 +23,7 @@ enum config_type {
 struct config_option {
 	const char *key; /* with its sections: queue.max_size */
 	enum config_type type;
-	size_t offset; /* in struct config or struct destination_config */
+	size_t offset; /* in the struct of the table */
 	const char *initial;
 	const char *min; /* CHOICE: the words, separated by | */
 	const char *max;
@@ -36,6 +37,7 @@ struct config_table {
 };
 extern const struct config_table config_global_table;
 extern const struct config_table config_destination_table;
+extern const struct config_table config_uplink_table;
 enum { CONFIG_OPTIONS_MAX = 64 }; /* of one table */
 
 /* The option's field in the struct that base points to. */

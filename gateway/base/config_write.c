@@ -114,6 +114,12 @@ static enum status write_route(const struct route_config *route, struct buf *out
 enum status config_write(const struct config *c, struct buf *out)
 {
 	enum status st = write_options(&config_global_table, c, -1, 0, out);
+	st = st ? st : buf_append_str(out, "uplinks:\n");
+	for (size_t i = 0; i < c->uplink_count && !st; i++) {
+		st = buf_printf(out, "  %s:\n", c->uplinks[i].name);
+		if (!st)
+			st = write_options(&config_uplink_table, &c->uplinks[i], -1, 2, out);
+	}
 	if (!st && c->destination_count)
 		st = buf_append_str(out, "destinations:\n");
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
@@ -155,6 +161,8 @@ static const char docs_head[] =
 	"| type | looks like |\n| --- | --- |\n"
 	"| size | `512MiB`: a whole number with B, KiB, MiB, GiB, TiB (1024) or kB, MB, GB, TB "
 	"(1000); without a unit, bytes |\n"
+	"| rate | `256KiB/s` or `256KiB`: a size in a second; `2Mbit/s`, `256kbit/s`, as links are "
+	"sold |\n"
 	"| duration | `30s`, `1h30m`: whole numbers with ns, us, ms, s, m, h, d |\n"
 	"| int, bool, text | `10`, `true`, `plant-7` |\n"
 	"| secret | a text that is never shown |\n"
@@ -169,6 +177,14 @@ static const char docs_destinations[] =
 	"data that is queued for it: under another name it is another destination. There are at "
 	"most 62.\nKeys are below `destinations.NAME`. Those whose description begins with a kind "
 	"are for that kind only.\n\n";
+
+static const char docs_uplinks[] =
+	"\n## Uplinks\n\n"
+	"`uplinks` maps names to what destinations share on their way out: a modem, a satellite "
+	"terminal, a line. A destination is on the uplink that its\n`uplink` names, without one on "
+	"the uplink `default`, which needs not be written and has no limits then. Destinations of "
+	"kind file are on none.\nKeys are below `uplinks.NAME`; there are at most 16. "
+	"docs/uplink.md explains them, with examples.\n\n";
 
 static const char docs_routes[] =
 	"\n## Routes\n\n"
@@ -193,7 +209,7 @@ static const char *type_text(const struct config_option *o)
 		[CONFIG_TYPE_INT] = "int",           [CONFIG_TYPE_BOOL] = "bool",
 		[CONFIG_TYPE_ENDPOINT] = "endpoint", [CONFIG_TYPE_LIST] = "list",
 		[CONFIG_TYPE_MAP] = "map",           [CONFIG_TYPE_SECRET_MAP] = "map of secrets",
-		[CONFIG_TYPE_CHOICE] = "one of",
+		[CONFIG_TYPE_CHOICE] = "one of",     [CONFIG_TYPE_RATE] = "rate",
 	};
 	return texts[o->type];
 }
@@ -239,5 +255,9 @@ enum status config_write_docs(struct buf *out)
 		st = buf_append_str(out, docs_destinations);
 	if (!st)
 		st = write_table(&config_destination_table, out);
+	if (!st)
+		st = buf_append_str(out, docs_uplinks);
+	if (!st)
+		st = write_table(&config_uplink_table, out);
 	return st ? st : buf_append_str(out, docs_routes);
 }

@@ -96,3 +96,9 @@ void breaker_probed(struct breaker *b, bool is_reachable)
 		wait_for(b, 0);
 	b->is_unreachable = !is_reachable;
 }
+
+void breaker_renewed(struct breaker *b)
+{
+	if (b->state == DESTINATION_UNAUTHORIZED)
+		wait_for(b, 0);
+}

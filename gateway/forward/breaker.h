@@ -35,5 +35,7 @@ bool breaker_failed(struct breaker *b, const struct export_reply *reply, int64_t
 bool breaker_answered(struct breaker *b);
 /* What a bare connection found. A connection ends the wait where the network was at fault. */
 void breaker_probed(struct breaker *b, bool is_reachable);
+/* There is another credential: the wait of an unauthorized destination is over. */
+void breaker_renewed(struct breaker *b);
 
 #endif

@@ -5,6 +5,7 @@
  *
  *   (queue) -> waiting [fill] -> taken [take] -> (gone) [release]
  *              waiting <- taken [put_back]
+ *              waiting -> (gone) [refresh]
  *
  * and while it is here, whatever its state, fill does not claim it a second time. That is what
  * makes "sent once, unless we crash" true: between the answer of the backend and the commit of the
@@ -12,8 +13,8 @@
  *
  * Fill reads on from where it stopped (a cursor by class). Batch ids grow in the order of commits,
  * so what is new is behind the cursor. What becomes ready again before it (a dead letter that
- * somebody replays) is found by starting from the front: when the class is empty here, and every
- * RESCAN_NS otherwise.
+ * somebody replays) is found by starting from the front: when the class is empty here, when
+ * somebody changed the queue by hand (refresh), and every RESCAN_NS otherwise.
  *
  * Bounded by count and by bytes. A signal that is held up can so fill its class's window, and the
  * other signals of that class wait with it: order is promised by (destination, class). */
@@ -142,6 +143,22 @@ enum status claim_window_fill(struct claim_window *w, struct claim_reader *r, st
 	for (int c = 0; c < RECORD_CLASS_COUNT && !st; c++)
 		st = fill_class(w, c, r, e);
 	return st;
+}
+
+void claim_window_refresh(struct claim_window *w)
+{
+	for (int c = 0; c < RECORD_CLASS_COUNT; c++) {
+		struct class_window *cw = &w->classes[c];
+		size_t kept = 0;
+		for (size_t i = 0; i < cw->count; i++) {
+			if (cw->entries[i].state == TAKEN)
+				cw->entries[kept++] = cw->entries[i];
+			else
+				cw->bytes -= cw->entries[i].claim.raw_bytes;
+		}
+		cw->count = kept;
+		cw->rescan_ns = 0;
+	}
 }
 
 bool claim_window_has(const struct claim_window *w, enum signal signal, enum record_class class,

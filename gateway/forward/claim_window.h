@@ -16,6 +16,9 @@ void claim_window_free(struct claim_window *w);
 /* Claim what is ready and not yet claimed, as far as there is room. Statuses of claim_list. */
 MUST_USE enum status claim_window_fill(struct claim_window *w, struct claim_reader *r,
 				       struct err *e);
+/* Somebody replayed, purged or moved deliveries: forget what waits, and let the next fill read from
+ * the front. What is taken stays. */
+void claim_window_refresh(struct claim_window *w);
 /* Something of this signal and class waits to be taken. *ret_batch_id (may be NULL) is the first.
  */
 bool claim_window_has(const struct claim_window *w, enum signal signal, enum record_class class,

@@ -40,6 +40,7 @@ enum {
 	LOG_EVERY_S = 10
 };
 #define READER_RETRY_NS (NS_PER_S)
+#define RENEWAL_LOOK_NS (NS_PER_S)
 #define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
 
 enum { RATE_READER, RATE_DEAD, RATE_REJECTED, RATE_COUNT };
@@ -109,6 +110,28 @@ static void reader_failed(struct dispatch *d, enum status st, const struct err *
 			 d->config->name, status_name(st), LOG_QUOTE(err_text(e, st)));
 }
 
+/* Its batches wait in the queue's order again, to be exported in another way. */
+static void take_apart(struct dispatch *d, struct lane *l)
+{
+	for (size_t i = 0; i < l->export->count; i++)
+		claim_window_put_back(d->window, &l->export->members[i]);
+	export_free(l->export);
+	l->export = NULL;
+}
+
+/* Somebody purged, replayed or moved deliveries: what is not on its way yet is claimed afresh. */
+static void look_for_changes(struct dispatch *d)
+{
+	uint64_t changes = writer_changes(d->writer);
+	if (changes == d->changes)
+		return;
+	d->changes = changes;
+	for (int i = 0; i < LANES; i++)
+		if (d->lanes[i].export && !d->lanes[i].is_in_flight)
+			take_apart(d, &d->lanes[i]);
+	claim_window_refresh(d->window);
+}
+
 static bool claim_more(struct dispatch *d, int64_t now)
 {
 	struct err e = { 0 };
@@ -118,6 +141,7 @@ static bool claim_more(struct dispatch *d, int64_t now)
 			return false;
 		st = claim_reader_open(writer_path(d->writer), &d->reader, &e);
 	}
+	look_for_changes(d);
 	if (!st)
 		st = claim_window_fill(d->window, d->reader, &e);
 	/* Rows of the queue itself, not of one batch: the writer looks, and sets the file aside if
@@ -304,6 +328,12 @@ static bool start(struct dispatch *d, struct lane *l)
 	return true;
 }
 
+/* Unauthorized: a token that was renewed is tried at once, and not when the long wait ends. */
+static bool waits_for_credential(const struct dispatch *d)
+{
+	return d->breaker.state == DESTINATION_UNAUTHORIZED && d->exporter->ops->is_renewed;
+}
+
 static bool is_anything_to_do(const struct dispatch *d)
 {
 	for (int i = 0; i < LANES; i++)
@@ -315,6 +345,8 @@ static bool is_anything_to_do(const struct dispatch *d)
 void dispatch_start_due(struct dispatch *d, int64_t now)
 {
 	settle_retry(&d->settler, now);
+	if (waits_for_credential(d) && d->exporter->ops->is_renewed(d->exporter))
+		breaker_renewed(&d->breaker);
 	if (!claim_more(d, now))
 		return;
 	struct lane *l = next_lane(d, now);
@@ -341,6 +373,8 @@ int64_t dispatch_next_ns(const struct dispatch *d, int64_t now)
 	}
 	if (has_any && d->breaker.probe_due_ns > now && d->breaker.probe_due_ns < next)
 		next = d->breaker.probe_due_ns;
+	if (has_any && waits_for_credential(d) && now + RENEWAL_LOOK_NS < next)
+		next = now + RENEWAL_LOOK_NS;
 	if (!d->reader && d->reader_due_ns < next)
 		next = d->reader_due_ns;
 	if (d->settler.waiting && d->settler.retry_ns < next)
@@ -365,15 +399,6 @@ static void note_answered(struct dispatch *d)
 	if (breaker_answered(&d->breaker))
 		log_info("forward.up", "destination=%s after_s=%.1f", d->config->name,
 			 (double)(now_mono_ns() - since) / (double)NS_PER_S);
-}
-
-/* Its batches wait in the queue's order again, to be exported in another way. */
-static void take_apart(struct dispatch *d, struct lane *l)
-{
-	for (size_t i = 0; i < l->export->count; i++)
-		claim_window_put_back(d->window, &l->export->members[i]);
-	export_free(l->export);
-	l->export = NULL;
 }
 
 static void on_delivered(struct dispatch *d, struct lane *l, size_t body_bytes)
@@ -422,13 +447,15 @@ static void on_retry(struct dispatch *d, struct lane *l)
 		l->due_ns = d->breaker.due_ns;
 }
 
-static void on_encoding(struct dispatch *d)
+static void on_encoding(struct dispatch *d, const struct export *x)
 {
+	enum encoding now = d->exporter->ops->encoding(d->exporter);
 	note_answered(d);
-	if (d->exporter->ops->encoding(d->exporter) != ENCODING_ZSTD)
+	if (now != x->encoding)
 		log_warn("forward.encoding",
-			 "destination=%s refused=zstd now=%s hint=\"set compression: gzip\"",
-			 d->config->name, encoding_text(d->exporter->ops->encoding(d->exporter)));
+			 "destination=%s refused=%s now=%s hint=\"set compression: %s\"",
+			 d->config->name, encoding_text(x->encoding), encoding_text(now),
+			 encoding_text(now));
 }
 
 static void on_reply(struct dispatch *d, struct export *x)
@@ -453,7 +480,7 @@ static void on_reply(struct dispatch *d, struct export *x)
 		on_retry(d, l);
 		break;
 	case VERDICT_ENCODING:
-		on_encoding(d);
+		on_encoding(d, x);
 		break;
 	case VERDICT_COUNT:
 		CHECK(false);

@@ -28,6 +28,7 @@ struct dispatch {
 	struct claim_reader *reader; /* NULL: not open */
 	int64_t reader_due_ns;       /* mono: when to open it */
 	struct claim_window *window;
+	uint64_t changes; /* writer_changes, as last seen */
 	struct breaker breaker;
 	struct settler settler;
 	struct encoder encoder;

@@ -11,10 +11,10 @@
 /* What became of one attempt. */
 struct export_reply {
 	enum verdict verdict;
-	int status;                   /* HTTP; 0: no answer */
-	bool is_unreachable;          /* no connection could be made */
-	int64_t retry_after_ns;       /* 0: not said */
-	int64_t rejected;             /* records, of a partial success */
+	int status;             /* HTTP, or a gRPC code (1 to 16); 0: no answer, or gRPC's OK */
+	bool is_unreachable;    /* no connection could be made */
+	int64_t retry_after_ns; /* 0: not said */
+	int64_t rejected;       /* records, of a partial success */
 	char error[SETTLE_ERROR_MAX]; /* for people; empty where all is well */
 };
 

@@ -41,11 +41,16 @@ struct exporter_ops {
 	/* Waits until the deadline (now_mono_ns). Returns one event; call again with a deadline in
 	 * the past until there is none. */
 	enum exporter_event (*poll)(struct exporter *x, int64_t deadline_ns, struct export **ret);
+	/* Is there another credential by now than the one that was last refused (401, 403)? Asked
+	 * about once a second while the destination is unauthorized; true: the export is tried at
+	 * once. NULL: the kind has no credentials. */
+	bool (*is_renewed)(struct exporter *x);
 	/* Breaks off what is under way: what was sent has no reply then. Accepts NULL. */
 	void (*close)(struct exporter *x);
 };
 
 extern const struct exporter_ops otlp_http_ops; /* otlp_http.c */
+extern const struct exporter_ops otlp_grpc_ops; /* otlp_grpc.c */
 extern const struct exporter_ops file_ops;      /* file.c */
 
 #endif

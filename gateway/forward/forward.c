@@ -51,6 +51,7 @@ static const struct exporter_ops *ops_of(const struct destination_config *c)
 {
 	static const struct exporter_ops *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
+		[CONFIG_KIND_OTLP_GRPC] = &otlp_grpc_ops,
 		[CONFIG_KIND_FILE] = &file_ops,
 	};
 	return kinds[c->kind];

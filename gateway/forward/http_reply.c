@@ -34,20 +34,25 @@ static void excerpt(struct bytes body, char *dst, size_t size)
 	dst[n] = '\0';
 }
 
-static void read_success(enum signal signal, const struct http_answer *a, bool is_json,
-			 struct export_reply *ret)
+/* A success that is none: true where the reply says so now. */
+static bool is_page(const struct http_answer *a, struct export_reply *ret)
+{
+	if (!is_type(a->content_type, "text/html"))
+		return false;
+	ret->verdict = VERDICT_RETRY;
+	(void)snprintf(ret->error, sizeof(ret->error),
+		       "HTTP %d with an HTML page, which is no answer to an export: a captive "
+		       "portal, or a wrong endpoint",
+		       a->status);
+	return true;
+}
+
+void http_reply_read_partial(enum signal signal, struct bytes body, bool is_json,
+			     struct export_reply *ret)
 {
 	struct reply_partial partial = { 0 };
-	if (is_type(a->content_type, "text/html")) {
-		ret->verdict = VERDICT_RETRY;
-		(void)snprintf(ret->error, sizeof(ret->error),
-			       "HTTP %d with an HTML page, which is no OTLP answer: a captive "
-			       "portal, or a wrong endpoint",
-			       a->status);
-		return;
-	}
 	/* It said success: what cannot be read beyond that changes nothing. */
-	if (reply_read_partial(signal, a->body, is_json, &partial) != ST_OK)
+	if (reply_read_partial(signal, body, is_json, &partial) != ST_OK)
 		return;
 	ret->rejected = partial.rejected > 0 ? partial.rejected : 0;
 	if (ret->rejected)
@@ -82,8 +87,17 @@ void http_reply_read(enum signal signal, const struct http_answer *a, struct exp
 {
 	bool is_json = is_type(a->content_type, "application/json");
 	*ret = (struct export_reply){ .status = a->status, .verdict = outcome_of_http(a->status) };
-	if (ret->verdict == VERDICT_DELIVERED)
-		read_success(signal, a, is_json, ret);
-	else
+	if (ret->verdict != VERDICT_DELIVERED)
 		read_failure(a, is_json, ret);
+	else if (!is_page(a, ret))
+		http_reply_read_partial(signal, a->body, is_json, ret);
+}
+
+void http_reply_read_plain(const struct http_answer *a, struct export_reply *ret)
+{
+	*ret = (struct export_reply){ .status = a->status, .verdict = outcome_of_http(a->status) };
+	if (ret->verdict != VERDICT_DELIVERED)
+		read_failure(a, is_type(a->content_type, "application/json"), ret);
+	else
+		(void)is_page(a, ret);
 }

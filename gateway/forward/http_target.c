@@ -1,10 +1,9 @@
-/* http_target.c - checks the configuration of an otlp_http destination and makes of it what libcurl
- * wants.
+/* http_target.c - checks the configuration of a destination that speaks HTTP and makes of it what
+ * libcurl wants.
  *
- * endpoint is a base URL that gets /v1/<signal>; <signal>_endpoint is used as it is (OTLP
- * specification, "Endpoint URLs for OTLP/HTTP"). Everything that can be wrong without a network is
- * refused here, by the name of its key, and not found out at three in the morning when the uplink
- * returns. */
+ * endpoint is a base URL that gets the kind's path; <signal>_endpoint is used as it is. Everything
+ * that can be wrong without a network is refused here, by the name of its key, and not found out at
+ * three in the morning when the uplink returns. */
 #include "gateway/forward/http_target.h"
 
 #include <errno.h>
@@ -36,7 +35,7 @@ static enum status parse(CURLU *u, const char *text, const char *key, struct err
 	return check_scheme(u, key, e);
 }
 
-static enum status append_path(CURLU *u, const char *suffix)
+static enum status append_path(CURLU *u, const char *suffix, bool is_once)
 {
 	char *path = NULL;
 	if (curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK)
@@ -44,7 +43,10 @@ static enum status append_path(CURLU *u, const char *suffix)
 	size_t n = strlen(path);
 	while (n > 0 && path[n - 1] == '/')
 		n--;
-	size_t size = n + strlen(suffix) + 1;
+	size_t more = strlen(suffix);
+	if (is_once && n >= more && memcmp(path + n - more, suffix, more) == 0)
+		n -= more;
+	size_t size = n + more + 1;
 	char *joined = xcalloc(1, size);
 	(void)snprintf(joined, size, "%.*s%s", (int)n, path, suffix);
 	curl_free(path);
@@ -79,13 +81,13 @@ static char *probe_dup(CURLU *u)
 }
 
 static enum status make_url(struct http_target *t, enum signal s, const char *text, const char *key,
-			    const char *suffix, struct err *e)
+			    const struct http_kind *base, struct err *e)
 {
 	CURLU *u = curl_url();
 	CHECK(u);
 	enum status st = parse(u, text, key, e);
-	if (!st && suffix)
-		st = append_path(u, suffix);
+	if (!st && base && base->paths[s][0])
+		st = append_path(u, base->paths[s], base->is_whole_endpoint_fine);
 	if (!st) {
 		t->urls[s] = url_dup(u);
 		t->probe_urls[s] = probe_dup(u);
@@ -94,8 +96,8 @@ static enum status make_url(struct http_target *t, enum signal s, const char *te
 	return st;
 }
 
-static enum status make_urls(struct http_target *t, const struct destination_config *c,
-			     struct err *e)
+static enum status make_urls(struct http_target *t, const struct http_kind *kind,
+			     const struct destination_config *c, struct err *e)
 {
 	const struct {
 		enum signal signal;
@@ -107,22 +109,25 @@ static enum status make_urls(struct http_target *t, const struct destination_con
 	bool is_any = false;
 	enum status st = ST_OK;
 	for (size_t i = 0; i < SIGNAL_COUNT && !st; i++) {
+		if (!kind->paths[own[i].signal])
+			continue;
 		if (own[i].text[0])
 			st = make_url(t, own[i].signal, own[i].text, own[i].key, NULL, e);
 		else if (c->endpoint[0])
-			st = make_url(t, own[i].signal, c->endpoint, "endpoint",
-				      signal_http_path(own[i].signal), e);
+			st = make_url(t, own[i].signal, c->endpoint, "endpoint", kind, e);
 		is_any = is_any || t->urls[own[i].signal];
 	}
 	if (!st && !is_any)
 		return err_set(e, ST_INVALID,
-			       "endpoint: missing; kind otlp_http needs a URL like "
-			       "https://otlp.example.com");
+			       "endpoint: missing; kind %s needs a URL like "
+			       "https://telemetry.example.com",
+			       kind->name);
 	return st;
 }
 
 /* RFC 9110: a field name is a token, a value has no control characters. */
-static enum status check_header(const struct config_pair *h, struct err *e)
+static enum status check_header(const struct http_kind *kind, const struct config_pair *h,
+				struct err *e)
 {
 	static const char *const ours[] = { "content-type",   "content-encoding",
 					    "content-length", "transfer-encoding",
@@ -131,55 +136,19 @@ static enum status check_header(const struct config_pair *h, struct err *e)
 				    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	if (!h->key[0] || strspn(h->key, token) != strlen(h->key))
 		return err_set(e, ST_INVALID, "headers: \"%s\" is not a header name", h->key);
+	bool is_ours = false;
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		if (strcasecmp(h->key, ours[i]) == 0)
-			return err_set(e, ST_INVALID, "headers.%s: is set by the gateway itself",
-				       h->key);
+		is_ours = is_ours || strcasecmp(h->key, ours[i]) == 0;
+	for (const char *const *p = kind->own_headers; p && *p; p++)
+		is_ours = is_ours || strcasecmp(h->key, *p) == 0;
+	if (is_ours)
+		return err_set(e, ST_INVALID, "headers.%s: is set by the gateway itself", h->key);
 	for (const char *p = h->value; *p; p++)
 		if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
 			return err_set(e, ST_INVALID,
 				       "headers.%s: the value has a line break or another control "
 				       "character",
 				       h->key);
-	return ST_OK;
-}
-
-static void add_header(struct curl_slist **list, const char *name, const char *value)
-{
-	size_t size = strlen(name) + strlen(value) + 3;
-	char *line = xcalloc(1, size);
-	/* libcurl: "Name;" is how an empty value is said. */
-	(void)snprintf(line, size, value[0] ? "%s: %s" : "%s;", name, value);
-	struct curl_slist *longer = curl_slist_append(*list, line);
-	CHECK(longer);
-	*list = longer;
-	free(line);
-}
-
-static enum status make_headers(struct http_target *t, const struct destination_config *c,
-				struct err *e)
-{
-	for (int enc = 0; enc < ENCODING_COUNT; enc++) {
-		struct curl_slist **list = &t->headers[enc];
-		bool has_agent = false;
-		add_header(list, "Content-Type", "application/x-protobuf");
-		if (enc != ENCODING_NONE)
-			add_header(list, "Content-Encoding", encoding_text((enum encoding)enc));
-		for (size_t i = 0; i < c->headers.count; i++) {
-			enum status st = check_header(&c->headers.items[i], e);
-			if (st)
-				return st;
-			has_agent =
-				has_agent || strcasecmp(c->headers.items[i].key, "user-agent") == 0;
-			add_header(list, c->headers.items[i].key, c->headers.items[i].value);
-		}
-		if (!has_agent)
-			add_header(list, "User-Agent", "tidegate/" TIDEGATE_VERSION);
-		/* No waiting for 100 Continue: a round trip per export, for nothing. */
-		struct curl_slist *longer = curl_slist_append(*list, "Expect:");
-		CHECK(longer);
-		*list = longer;
-	}
 	return ST_OK;
 }
 
@@ -204,12 +173,12 @@ static enum status check_tls(const struct destination_config *c, struct err *e)
 	return st;
 }
 
-enum status http_target_init(struct http_target *t, const struct destination_config *c,
-			     struct err *e)
+enum status http_target_init(struct http_target *t, const struct http_kind *kind,
+			     const struct destination_config *c, struct err *e)
 {
-	enum status st = make_urls(t, c, e);
-	if (!st)
-		st = make_headers(t, c, e);
+	enum status st = make_urls(t, kind, c, e);
+	for (size_t i = 0; i < c->headers.count && !st; i++)
+		st = check_header(kind, &c->headers.items[i], e);
 	if (!st)
 		st = check_tls(c, e);
 	return st;
@@ -221,7 +190,5 @@ void http_target_done(struct http_target *t)
 		free(t->urls[s]);
 		free(t->probe_urls[s]);
 	}
-	for (int enc = 0; enc < ENCODING_COUNT; enc++)
-		curl_slist_free_all(t->headers[enc]);
 	*t = (struct http_target){ 0 };
 }

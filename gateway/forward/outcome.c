@@ -1,4 +1,4 @@
-/* outcome.c - HTTP status to verdict, as one table.
+/* outcome.c - HTTP status and gRPC code to verdict, as a table each.
  *
  * Where OTLP (specification 1.x, "OTLP/HTTP Response") and the promise agree, OTLP decides: 429,
  * 502, 503 and 504 are retried, other 4xx are refusals. It differs where OTLP speaks for SDKs,
@@ -16,10 +16,21 @@
  *  - 1xx as a final answer, or a number that is no HTTP status: a broken middle box. Again.
  *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
- * before anything dies. */
+ * before anything dies.
+ *
+ * gRPC (OTLP, "OTLP/gRPC Response"; docs/decisions/0008) differs from OTLP for the same reasons:
+ *
+ *  - UNKNOWN and INTERNAL: again. They are gRPC's 500: what a server answers when its handler threw
+ *    something.
+ *  - UNAUTHENTICATED and PERMISSION_DENIED: the data waits for a credential.
+ *  - RESOURCE_EXHAUSTED: with RetryInfo again, as OTLP says. Without, it is two different things
+ *    under one code, and only the words tell them apart: a message that is too large, which is sent
+ *    smaller; or a rate or quota that is used up, which passes. OTLP's rule (drop it) is right for
+ *    neither. tonic says OUT_OF_RANGE for a message that is too large. */
 #include "gateway/forward/outcome.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static const struct {
 	int first;
@@ -45,6 +56,51 @@ enum verdict outcome_of_http(int status)
 		if (status >= rows[i].first && status <= rows[i].last)
 			return rows[i].verdict;
 	return VERDICT_RETRY;
+}
+
+/* What servers say to a message over their limit: grpc-go and grpc-core ("larger than max"),
+ * grpc-java and .NET ("exceeds maximum", "exceeds the maximum"), tonic ("too large"), tidegate
+ * ("larger than the limit"). */
+static bool is_about_size(const char *message)
+{
+	static const char *const words[] = { "larger than", "too large", "exceeds maximum",
+					     "exceeds the maximum" };
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strstr(message, words[i]))
+			return true;
+	return false;
+}
+
+enum verdict outcome_of_grpc(int code, bool has_retry_info, const char *message)
+{
+	static const struct {
+		enum verdict verdict;
+		bool may_be_size; /* the words decide */
+	} codes[] = {
+		{ VERDICT_DELIVERED, false },    /* OK */
+		{ VERDICT_RETRY, false },        /* CANCELLED */
+		{ VERDICT_RETRY, false },        /* UNKNOWN */
+		{ VERDICT_REFUSED, false },      /* INVALID_ARGUMENT */
+		{ VERDICT_RETRY, false },        /* DEADLINE_EXCEEDED */
+		{ VERDICT_REFUSED, false },      /* NOT_FOUND */
+		{ VERDICT_REFUSED, false },      /* ALREADY_EXISTS */
+		{ VERDICT_UNAUTHORIZED, false }, /* PERMISSION_DENIED */
+		{ VERDICT_RETRY, true },         /* RESOURCE_EXHAUSTED */
+		{ VERDICT_REFUSED, false },      /* FAILED_PRECONDITION */
+		{ VERDICT_RETRY, false },        /* ABORTED */
+		{ VERDICT_RETRY, true },         /* OUT_OF_RANGE */
+		{ VERDICT_REFUSED, false },      /* UNIMPLEMENTED */
+		{ VERDICT_RETRY, false },        /* INTERNAL */
+		{ VERDICT_RETRY, false },        /* UNAVAILABLE */
+		{ VERDICT_RETRY, false },        /* DATA_LOSS */
+		{ VERDICT_UNAUTHORIZED, false }, /* UNAUTHENTICATED */
+	};
+	/* A code that does not exist is UNKNOWN to gRPC. */
+	if (code < 0 || (size_t)code >= sizeof(codes) / sizeof(codes[0]))
+		return VERDICT_RETRY;
+	if (codes[code].may_be_size && !has_retry_info && is_about_size(message))
+		return VERDICT_TOO_LARGE;
+	return codes[code].verdict;
 }
 
 const char *outcome_verdict_text(enum verdict v)

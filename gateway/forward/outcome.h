@@ -3,6 +3,8 @@
 #ifndef FORWARD_OUTCOME_H
 #define FORWARD_OUTCOME_H
 
+#include <stdbool.h>
+
 enum verdict {
 	VERDICT_DELIVERED,    /* taken, perhaps in part: never sent again */
 	VERDICT_RETRY,        /* not now: the same export again, later */
@@ -17,5 +19,8 @@ enum verdict {
 const char *outcome_verdict_text(enum verdict v);
 /* Of an HTTP status; 0 stands for no answer (refused, reset, timed out, name not found). */
 enum verdict outcome_of_http(int status);
+/* Of a gRPC code. has_retry_info: the answer says when to come again. message: what it says, in
+ * words; not NULL. */
+enum verdict outcome_of_grpc(int code, bool has_retry_info, const char *message);
 
 #endif

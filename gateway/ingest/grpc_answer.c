@@ -10,8 +10,8 @@
 
 #include <stdio.h>
 
-#include "gateway/ingest/grpc_frame.h"
-#include "gateway/ingest/grpc_status.h"
+#include "gateway/base/grpc_frame.h"
+#include "gateway/base/grpc_status.h"
 #include "gateway/telemetry/reply.h"
 
 /* More than the longest message in percent-encoding and details together. */

@@ -19,7 +19,7 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/ingest/grpc_health.h"
-#include "gateway/ingest/grpc_status.h"
+#include "gateway/base/grpc_status.h"
 
 enum {
 	FIRST_RESERVE = 64 * 1024,

@@ -8,7 +8,7 @@
 
 #include "gateway/base/metrics.h"
 #include "gateway/ingest/grpc_answer.h"
-#include "gateway/ingest/grpc_frame.h"
+#include "gateway/base/grpc_frame.h"
 #include "gateway/ingest/receive_grpc.h"
 
 struct grpc_method;

@@ -4,7 +4,7 @@
 #define INGEST_GRPC_CONNECTION_H
 
 #include "gateway/ingest/grpc_call.h"
-#include "gateway/ingest/transport.h"
+#include "gateway/base/transport.h"
 
 struct grpc_connection {
 	LIST_ENTRY(grpc_connection) link;  /* receive_grpc.c: all connections */

@@ -4,7 +4,8 @@
  * google.rpc.Status (OTLP specification, "Failures"), or plain text where the client did not say
  * that it speaks OTLP. Everything that may be sent again carries Retry-After.
  *
- * Responses are copied by libmicrohttpd, so nothing here outlives the call. */
+ * Nearly all replies are the same success, which is made once for each worker and queued again and
+ * again. The others are made for their request and copied by libmicrohttpd. */
 #include <stdio.h>
 
 #include "gateway/base/log.h"
@@ -78,10 +79,12 @@ static bool add_headers(const struct http_request *r, struct MHD_Response *respo
 
 void http_reply_count(const struct http_request *r)
 {
-	const char *signal = r->signal == SIGNAL_COUNT ? "none" : signal_text(r->call.signal);
-	series_add(metric_series(M_RECEIVER_REQUESTS, "otlp", "http", signal,
-				 status_name(r->call.status)),
-		   1);
+	struct series **s = &r->connection->worker->requests[r->signal][r->call.status];
+	if (!*s)
+		*s = metric_series(M_RECEIVER_REQUESTS, "otlp", "http",
+				   r->signal == SIGNAL_COUNT ? "none" : signal_text(r->call.signal),
+				   status_name(r->call.status));
+	series_add(*s, 1);
 }
 
 static void log_refusal(const struct http_request *r)
@@ -95,28 +98,76 @@ static void log_refusal(const struct http_request *r)
 		 (unsigned long long)skipped);
 }
 
-enum MHD_Result http_reply_send(struct http_request *r)
+static struct MHD_Response *make_success(enum http_media media)
 {
-	enum MHD_Result result = MHD_NO;
+	static char json[] = "{}";
+	bool is_json = media == HTTP_MEDIA_JSON;
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		is_json ? strlen(json) : 0, json, MHD_RESPMEM_PERSISTENT);
+	if (response && !add(response, "Content-Type", http_media_text(media))) {
+		MHD_destroy_response(response);
+		return NULL;
+	}
+	return response;
+}
+
+enum status http_reply_prepare(struct http_worker *w, struct err *e)
+{
+	for (enum http_media m = 0; m < HTTP_MEDIA_OTHER; m++) {
+		w->success[m] = make_success(m);
+		if (!w->success[m])
+			return err_set(e, ST_NO_MEMORY, "no memory for the HTTP receiver's reply");
+	}
+	return ST_OK;
+}
+
+void http_reply_done(struct http_worker *w)
+{
+	for (enum http_media m = 0; m < HTTP_MEDIA_OTHER; m++)
+		if (w->success[m])
+			MHD_destroy_response(w->success[m]);
+}
+
+/* Success without a word that depends on the request. */
+static bool is_plain_success(const struct http_request *r)
+{
+	const struct http_server *server = r->connection->worker->server;
+	return r->call.status == ST_OK && !r->is_preflight && !r->must_close &&
+	       r->media < HTTP_MEDIA_OTHER && !cors_is_on(&server->cors) &&
+	       !atomic_load(&server->is_stopping);
+}
+
+static struct MHD_Response *make_reply(const struct http_request *r)
+{
 	struct MHD_Response *response = NULL;
-	unsigned code =
-		r->is_preflight ? MHD_HTTP_NO_CONTENT : (unsigned)status_http(r->call.status);
 	struct buf body;
 	buf_init(&body, REPLY_MAX, NULL);
-	if (write_body(r, &body))
-		goto out;
-	response = MHD_create_response_from_buffer(body.n, body.n ? body.p : (void *)"",
-						   MHD_RESPMEM_MUST_COPY);
-	if (!response || !add_headers(r, response))
-		goto out;
-	result = MHD_queue_response(r->mhd, code, response);
+	if (!write_body(r, &body))
+		response = MHD_create_response_from_buffer(body.n, body.n ? body.p : (void *)"",
+							   MHD_RESPMEM_MUST_COPY);
+	buf_done(&body);
+	if (response && !add_headers(r, response)) {
+		MHD_destroy_response(response);
+		return NULL;
+	}
+	return response;
+}
+
+enum MHD_Result http_reply_send(struct http_request *r)
+{
+	bool is_plain = is_plain_success(r);
+	unsigned code =
+		r->is_preflight ? MHD_HTTP_NO_CONTENT : (unsigned)status_http(r->call.status);
+	struct MHD_Response *response =
+		is_plain ? r->connection->worker->success[r->media] : make_reply(r);
+	if (!response)
+		return MHD_NO;
+	enum MHD_Result result = MHD_queue_response(r->mhd, code, response);
 	r->is_answered = result == MHD_YES;
 	if (r->is_answered && !r->is_preflight)
 		http_reply_count(r);
 	log_refusal(r);
-out:
-	if (response)
+	if (!is_plain)
 		MHD_destroy_response(response);
-	buf_done(&body);
 	return result;
 }

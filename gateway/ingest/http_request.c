@@ -12,7 +12,8 @@
  * the writer. Suspending comes first: done may run before ingest_commit returns. From there:
  *
  *   AT_WORKER -> AT_WRITER  [commit]                the connection is suspended
- *   AT_WRITER -> AT_WORKER  [on_done]               resumed; the worker answers and frees
+ *   AT_WRITER -> AT_WORKER  [on_done]               given back; http_request_take_back resumes the
+ *                                                   connection, and the worker answers and frees
  *   AT_WRITER -> ABANDONED  [http_request_abandon]  resumed to be closed; on_done frees
  *
  * A suspended connection is not watched, so a client that goes away is noticed when it is resumed:
@@ -204,26 +205,32 @@ static void free_request(struct http_request *r)
 	free(r);
 }
 
-/* On the writer's thread. The connection is alive until it is resumed; behind that, or once the
- * request is abandoned, nothing but r may be touched, and behind the resume not even r. */
+/* On the writer's thread. Once the request is abandoned its connection may be gone. */
 static void on_done(struct ingest_call *call)
 {
 	struct http_request *r = container_of(call, struct http_request, call);
 	enum http_request_state expected = HTTP_AT_WRITER;
-	if (!atomic_compare_exchange_strong(&r->state, &expected, HTTP_AT_WORKER)) {
+	if (atomic_compare_exchange_strong(&r->state, &expected, HTTP_AT_WORKER))
+		chan_give(&r->connection->worker->wake, r);
+	else
 		free_request(r);
-		return;
+}
+
+void http_request_take_back(struct http_worker *w)
+{
+	struct chan_item *item = chan_take_all(&w->wake);
+	while (item) {
+		struct http_request *r = (struct http_request *)(void *)item;
+		item = item->next;
+		w->suspended--;
+		MHD_resume_connection(r->mhd);
 	}
-	struct http_worker *w = r->connection->worker;
-	MHD_resume_connection(r->mhd);
-	chan_ring(&w->wake);
-	atomic_fetch_sub(&w->suspended, 1);
 }
 
 static enum MHD_Result commit(struct http_request *r)
 {
 	r->connection->deadline_ns = INT64_MAX;
-	atomic_fetch_add(&r->connection->worker->suspended, 1);
+	r->connection->worker->suspended++;
 	atomic_store(&r->state, HTTP_AT_WRITER);
 	MHD_suspend_connection(r->mhd);
 	ingest_commit(&r->call);
@@ -318,5 +325,5 @@ void http_request_abandon(struct http_request *r)
 	c->request = NULL;
 	c->worker->active--;
 	MHD_resume_connection(mhd);
-	atomic_fetch_sub(&c->worker->suspended, 1);
+	c->worker->suspended--;
 }

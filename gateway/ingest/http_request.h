@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "gateway/base/channel.h"
+#include "gateway/base/metrics.h"
 #include "gateway/ingest/cors.h"
 #include "gateway/ingest/http_headers.h"
 #include "gateway/ingest/ingest.h"
@@ -26,8 +27,11 @@ struct http_worker {
 	struct http_server *server;
 	struct http_connection *first; /* its connections, newest first */
 	int active;                    /* requests whose headers came and that are not completed */
-	struct chan wake;              /* rung when connections were resumed */
-	atomic_int suspended; /* requests that ingest has, and whose connection done will resume */
+	struct chan wake; /* requests that ingest is done with; also rung by other workers */
+	int suspended;    /* requests that ingest has, or that wait in wake */
+	/* Private to http_reply.c. */
+	struct MHD_Response *success[HTTP_MEDIA_OTHER]; /* by media: the same for every request */
+	struct series *requests[SIGNAL_COUNT + 1][STATUS_COUNT]; /* made when first counted */
 };
 
 struct http_connection {
@@ -45,6 +49,7 @@ struct http_connection {
 enum http_request_state { HTTP_AT_WORKER, HTTP_AT_WRITER, HTTP_ABANDONED };
 
 struct http_request {
+	struct chan_item item; /* the way back from the writer */
 	struct http_connection *connection;
 	struct MHD_Connection *mhd;
 	_Atomic enum http_request_state state;
@@ -65,11 +70,16 @@ enum MHD_Result http_request_step(struct http_connection *c, const char *url, co
 				  struct http_request **slot);
 /* libmicrohttpd is done with the request, answered or not: frees it. */
 void http_request_completed(struct http_request *r);
+/* Resume the connections whose requests ingest is done with. */
+void http_request_take_back(struct http_worker *w);
 /* The receiver stops and waits no longer. The connection is resumed, to be closed; the request
  * lives on until the writer is done with it, and its answer is dropped. */
 void http_request_abandon(struct http_request *r);
 
-/* http_reply.c. Queue the response that r->call.status and err ask for. MHD_NO: close. */
+/* http_reply.c. Before the worker's first request, and after its last. */
+MUST_USE enum status http_reply_prepare(struct http_worker *w, struct err *e);
+void http_reply_done(struct http_worker *w);
+/* Queue the response that r->call.status and err ask for. MHD_NO: close. */
 enum MHD_Result http_reply_send(struct http_request *r);
 /* Count the request under its status. */
 void http_reply_count(const struct http_request *r);

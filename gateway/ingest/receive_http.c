@@ -13,8 +13,9 @@
  * - Balance. The workers share the listening socket, and the one with the fewest connections takes
  *   the next: in the pool, clients that come together all land on one thread.
  * - The limit. One connection too many is closed at once, where the pool leaves it in the backlog.
- * - Wake-ups. The writer's thread rings a channel when it has resumed connections: one system call
- *   for all that a commit resumes, where the pool makes one for each.
+ * - Wake-ups. The writer's thread gives requests back through a channel, and the worker resumes
+ *   their connections: one wake-up for all that a commit completes. Resumed from the writer's
+ *   thread, each would be a wake-up of its own, and a lock that the two fight for.
  *
  * The stop: the listening socket is shut down, and every worker rung. Each then refuses new
  * requests and answers what is in flight until the deadline. What the writer still has is
@@ -38,8 +39,9 @@
 enum {
 	WORKERS = 2,
 	/* Headers and the largest piece of a body. libmicrohttpd zeroes all of it after each
-	 * request: at 128 KiB that was a sixth of the worker's time with 16 KiB bodies. */
-	CONNECTION_MEMORY_BYTES = 64 * 1024,
+	 * request: at 128 KiB that was a sixth of the worker's time with 16 KiB bodies, at 64 KiB a
+	 * tenth with 3 KiB bodies. */
+	CONNECTION_MEMORY_BYTES = 32 * 1024,
 	CONNECTION_SLACK =
 		16, /* of libmicrohttpd's limit over ours: it must never be the one that acts */
 	ACCEPTS_PER_TURN = 16,
@@ -257,10 +259,8 @@ static void turn(struct worker *w, int wait_ms)
 		{ .fd = may_accept(w) ? w->receiver->listen_fd : -1, .events = POLLIN },
 	};
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms);
-	/* Before libmicrohttpd looks for what was resumed: a ring from here on is for the next
-	 * turn. */
 	if (fds[1].revents)
-		CHECK(chan_take_all(&w->http.wake) == NULL);
+		http_request_take_back(&w->http);
 	if (fds[2].revents)
 		accept_some(w);
 	(void)MHD_run_wait(w->daemon, 0);
@@ -286,8 +286,10 @@ static void drain(struct worker *w)
 		if (c->request)
 			http_request_abandon(c->request);
 	/* A done that was faster than the abandoning is between two lines of its own. */
-	while (atomic_load(&w->http.suspended) > 0)
+	while (w->http.suspended > 0) {
+		http_request_take_back(&w->http);
 		(void)sched_yield();
+	}
 }
 
 static void *worker_main(void *arg)
@@ -326,7 +328,7 @@ static enum status init_worker(struct receive_http *r, struct worker *w, struct 
 		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
 			       errno ? strerrordesc_np(errno) : "libmicrohttpd gives no reason");
 	w->epoll_fd = MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-	return ST_OK;
+	return http_reply_prepare(&w->http, e);
 }
 
 static enum status start_worker(struct worker *w, int index, struct err *e)
@@ -404,6 +406,7 @@ void receive_http_stop(struct receive_http *r, int64_t deadline_ns)
 		struct worker *w = &r->workers[i];
 		if (w->daemon)
 			MHD_stop_daemon(w->daemon);
+		http_reply_done(&w->http);
 		if (w->has_wake)
 			chan_done(&w->http.wake);
 	}

@@ -1,6 +1,6 @@
 /* bench_sqlite.c - the yardstick: the same request bodies into a bare SQLite table.
  *
- * One table, one blob a request, uncompressed, the pragmas of the queue (WAL, synchronous=FULL, 16
+ * One table, one blob a request, uncompressed, the pragmas of the queue (WAL, synchronous=FULL, 8
  * KiB pages), rows grouped into commits as given. No network, no checks, no deliveries: what SQLite
  * alone makes of the bytes that the gateway acknowledges. Checkpoints are SQLite's automatic ones.
  *
@@ -30,7 +30,7 @@ static sqlite3 *open_table(const char *path)
 	sqlite3 *db;
 	if (sqlite3_open(path, &db) != SQLITE_OK)
 		exit(1);
-	run(db, "PRAGMA page_size=16384");
+	run(db, "PRAGMA page_size=8192");
 	run(db, "PRAGMA journal_mode=WAL");
 	run(db, "PRAGMA synchronous=FULL");
 	run(db, "PRAGMA secure_delete=OFF");

@@ -4,9 +4,9 @@
  * of DATA frames mean nothing. */
 #include <stdlib.h>
 
-#include "gateway/ingest/grpc_frame.h"
+#include "gateway/base/grpc_frame.h"
 #include "gateway/ingest/grpc_health.h"
-#include "gateway/ingest/grpc_status.h"
+#include "gateway/base/grpc_status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -1,9 +1,9 @@
-"""Writes the seed corpora of fuzz_scan, fuzz_sort, fuzz_json_read and fuzz_json_write.
+"""Writes the seed corpora of fuzz_scan, fuzz_sort, fuzz_select, fuzz_json_read and fuzz_json_write.
 
     python3 tests/fuzz/make_telemetry_corpus.py
 
 Each seed is one byte for the signal (0 traces, 1 metrics, 2 logs) and a small request: protobuf, or JSON for
-fuzz_json_read. The protobuf is written here by hand, field by field, so that the seeds do not depend on the code
+fuzz_json_read; fuzz_select has two more bytes behind the first. The protobuf is written here by hand, field by field, so that the seeds do not depend on the code
 that they test.
 """
 import pathlib
@@ -122,13 +122,14 @@ JSON = {
 }
 
 
-def write(target, seeds):
+def write(target, seeds, more=b""):
     folder = HERE / target
     folder.mkdir(parents=True, exist_ok=True)
     for name, (signal, body) in seeds.items():
-        (folder / name).write_bytes(bytes([signal]) + (body.encode() if isinstance(body, str) else body))
+        (folder / name).write_bytes(bytes([signal]) + more + (body.encode() if isinstance(body, str) else body))
 
 
 for protobuf_target in ("fuzz_scan", "fuzz_sort", "fuzz_json_write"):
     write(protobuf_target, PROTOBUF)
+write("fuzz_select", PROTOBUF, b"\x60\x80")
 write("fuzz_json_read", JSON)

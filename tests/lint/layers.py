@@ -23,7 +23,8 @@ EVERYTHING = {"gateway"}  # gateway/main.c and what stands beside it: the compos
 # A library's symbols or headers -> files (regular expressions) that may name them.
 LIBRARIES = {
     "SQLite": (r"\bsqlite3_\w+\s*\(|<sqlite3", r"storage/"),
-    "nghttp2": (r"\bnghttp2_\w+\s*\(|<nghttp2/", r"gateway/ingest/.*(grpc|http2).*"),
+    "nghttp2": (r"\bnghttp2_\w+\s*\(|<nghttp2/", r"gateway/(ingest|forward)/.*(grpc|http2).*"),
+    "GnuTLS": (r"\bgnutls_\w+\s*\(|<gnutls/", r"gateway/.*tls.*"),
     "libmicrohttpd": (r"\bMHD_\w+\s*\(|<microhttpd", r"gateway/ingest/.*http.*|admin/.*"),
     "curl": (r"\bcurl_\w+\s*\(|<curl/", r"gateway/forward/.*|admin/.*"),
     "protobuf-c": (r"\bprotobuf_c_\w+\s*\(|<protobuf-c", r"gateway/telemetry/.*|gateway/ingest/.*|gateway/forward/.*|admin/.*"),

@@ -17,20 +17,20 @@
 #include <string.h>
 
 #include "gateway/base/xalloc.h"
+#include "storage/shim_vfs.h"
 
 enum { FILES_MAX = 16, NAME_SIZE = 128 };
 
-struct shim_file {
-	sqlite3_file base;
-	int file; /* of the log; -1: not one of ours */
+struct fault_file {
+	struct shim_file pass; /* first */
+	int file;              /* of the log; -1: not one of ours */
 	bool is_counted;
-	sqlite3_file *real;
 };
 
 static struct {
 	pthread_mutex_t mutex;
-	sqlite3_vfs vfs;
-	sqlite3_vfs *real;
+	struct shim_vfs vfs; /* real is NULL until it is installed */
+	sqlite3_io_methods methods;
 	bool is_sync_skipped;
 	/* the plan */
 	bool is_armed;
@@ -90,7 +90,7 @@ bool fault_has_fired(void)
 }
 
 /* Does this operation fail? */
-static bool is_hit(const struct shim_file *f, enum fault_op op, enum fault_error *ret_error)
+static bool is_hit(const struct fault_file *f, enum fault_op op, enum fault_error *ret_error)
 {
 	if (!f->is_counted)
 		return false;
@@ -209,15 +209,9 @@ static int file_index(const char *path)
 
 /* ---- files ---- */
 
-static struct shim_file *shim_of(sqlite3_file *f)
+static struct fault_file *shim_of(sqlite3_file *f)
 {
-	return (struct shim_file *)(void *)f;
-}
-
-static int file_close(sqlite3_file *f)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods ? real->pMethods->xClose(real) : SQLITE_OK;
+	return (struct fault_file *)(void *)f;
 }
 
 static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
@@ -225,13 +219,13 @@ static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
 	enum fault_error error;
 	if (is_hit(shim_of(f), FAULT_READ, &error))
 		return SQLITE_IOERR_READ;
-	sqlite3_file *real = shim_of(f)->real;
+	sqlite3_file *real = shim_of(f)->pass.real;
 	return real->pMethods->xRead(real, p, n, offset);
 }
 
 static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offset)
 {
-	struct shim_file *s = shim_of(f);
+	struct fault_file *s = shim_of(f);
 	enum fault_error error;
 	bool hit = is_hit(s, FAULT_WRITE, &error);
 	if (hit && error == FAULT_EIO)
@@ -239,7 +233,7 @@ static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offse
 	if (hit && error == FAULT_ENOSPC)
 		return SQLITE_FULL;
 	int part = hit ? n / 2 : n;
-	int rc = part ? s->real->pMethods->xWrite(s->real, p, part, offset) : SQLITE_OK;
+	int rc = part ? s->pass.real->pMethods->xWrite(s->pass.real, p, part, offset) : SQLITE_OK;
 	if (rc == SQLITE_OK && part)
 		append((struct vfs_event){ .kind = VFS_WRITE,
 					   .file = s->file,
@@ -251,11 +245,11 @@ static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offse
 
 static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-	struct shim_file *s = shim_of(f);
+	struct fault_file *s = shim_of(f);
 	enum fault_error error;
 	if (is_hit(s, FAULT_TRUNCATE, &error))
 		return SQLITE_IOERR_TRUNCATE;
-	int rc = s->real->pMethods->xTruncate(s->real, size);
+	int rc = s->pass.real->pMethods->xTruncate(s->pass.real, size);
 	if (rc == SQLITE_OK)
 		append((struct vfs_event){ .kind = VFS_TRUNCATE, .file = s->file, .offset = size },
 		       NULL);
@@ -264,132 +258,39 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
 
 static int file_sync(sqlite3_file *f, int flags)
 {
-	struct shim_file *s = shim_of(f);
+	struct fault_file *s = shim_of(f);
 	enum fault_error error;
 	if (is_hit(s, FAULT_SYNC, &error)) {
 		append((struct vfs_event){ .kind = VFS_SYNC_FAILED, .file = s->file }, NULL);
 		return error == FAULT_ENOSPC ? SQLITE_FULL : SQLITE_IOERR_FSYNC;
 	}
-	int rc = shim.is_sync_skipped ? SQLITE_OK : s->real->pMethods->xSync(s->real, flags);
+	int rc = shim.is_sync_skipped ? SQLITE_OK :
+					s->pass.real->pMethods->xSync(s->pass.real, flags);
 	if (rc == SQLITE_OK)
 		append((struct vfs_event){ .kind = VFS_SYNC, .file = s->file }, NULL);
 	return rc;
 }
 
-static int file_size(sqlite3_file *f, sqlite3_int64 *size)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xFileSize(real, size);
-}
-
-static int file_lock(sqlite3_file *f, int level)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xLock(real, level);
-}
-
-static int file_unlock(sqlite3_file *f, int level)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xUnlock(real, level);
-}
-
-static int file_check_reserved(sqlite3_file *f, int *ret)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xCheckReservedLock(real, ret);
-}
-
-static int file_control(sqlite3_file *f, int op, void *arg)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xFileControl(real, op, arg);
-}
-
-static int file_sector_size(sqlite3_file *f)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xSectorSize(real);
-}
-
-static int file_characteristics(sqlite3_file *f)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xDeviceCharacteristics(real);
-}
-
-static int file_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **ret)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xShmMap(real, page, size, extend, ret);
-}
-
-static int file_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xShmLock(real, offset, n, flags);
-}
-
-static void file_shm_barrier(sqlite3_file *f)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	real->pMethods->xShmBarrier(real);
-}
-
-static int file_shm_unmap(sqlite3_file *f, int is_delete)
-{
-	sqlite3_file *real = shim_of(f)->real;
-	return real->pMethods->xShmUnmap(real, is_delete);
-}
-
-/* Version 2: without xFetch, so that SQLite never maps the file and every read is seen. */
-static const sqlite3_io_methods methods = {
-	.iVersion = 2,
-	.xClose = file_close,
-	.xRead = file_read,
-	.xWrite = file_write,
-	.xTruncate = file_truncate,
-	.xSync = file_sync,
-	.xFileSize = file_size,
-	.xLock = file_lock,
-	.xUnlock = file_unlock,
-	.xCheckReservedLock = file_check_reserved,
-	.xFileControl = file_control,
-	.xSectorSize = file_sector_size,
-	.xDeviceCharacteristics = file_characteristics,
-	.xShmMap = file_shm_map,
-	.xShmLock = file_shm_lock,
-	.xShmBarrier = file_shm_barrier,
-	.xShmUnmap = file_shm_unmap,
-};
-
 /* ---- the VFS ---- */
-
-/* Where the real file lies behind ours. */
-static size_t real_offset(void)
-{
-	return (sizeof(struct shim_file) + 15) & ~(size_t)15;
-}
 
 static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out_flags)
 {
-	(void)vfs;
 	enum { COUNTED = SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL };
-	struct shim_file *s = shim_of(f);
-	memset(s, 0, sizeof(*s));
-	s->real = (sqlite3_file *)(void *)((char *)f + real_offset());
-	s->is_counted = name && (flags & COUNTED);
-	s->file = -1;
+	struct fault_file *s = shim_of(f);
+	const struct fault_file asked = { .is_counted = name && (flags & COUNTED) };
 	enum fault_error error;
-	if (is_hit(s, FAULT_OPEN, &error))
+	f->pMethods = NULL;
+	if (is_hit(&asked, FAULT_OPEN, &error))
 		return SQLITE_CANTOPEN;
-	bool is_writer = s->is_counted && (flags & SQLITE_OPEN_READWRITE);
+	bool is_writer = asked.is_counted && (flags & SQLITE_OPEN_READWRITE);
 	int exists = 1;
 	if (is_writer)
-		(void)shim.real->xAccess(shim.real, name, SQLITE_ACCESS_EXISTS, &exists);
-	int rc = shim.real->xOpen(shim.real, name, s->real, flags, out_flags);
-	if (s->real->pMethods)
-		s->base.pMethods = &methods;
+		(void)shim.vfs.real->xAccess(shim.vfs.real, name, SQLITE_ACCESS_EXISTS, &exists);
+	int rc = shim_open(vfs, name, f, sizeof(*s), flags, out_flags);
+	s->is_counted = asked.is_counted;
+	s->file = -1;
+	if (s->pass.real->pMethods)
+		s->pass.base.pMethods = &shim.methods;
 	if (rc == SQLITE_OK && is_writer) {
 		s->file = file_index(name);
 		if (!exists)
@@ -401,11 +302,11 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fla
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
 	(void)vfs;
-	const struct shim_file counted = { .is_counted = true };
+	const struct fault_file counted = { .is_counted = true };
 	enum fault_error error;
 	if (is_hit(&counted, FAULT_DELETE, &error))
 		return SQLITE_IOERR_DELETE;
-	int rc = shim.real->xDelete(shim.real, name, sync_dir);
+	int rc = shim.vfs.real->xDelete(shim.vfs.real, name, sync_dir);
 	if (rc == SQLITE_OK)
 		append((struct vfs_event){ .kind = VFS_DELETE,
 					   .file = file_index(name),
@@ -414,34 +315,20 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 	return rc;
 }
 
-static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret)
-{
-	(void)vfs;
-	return shim.real->xAccess(shim.real, name, flags, ret);
-}
-
-static int vfs_full_pathname(sqlite3_vfs *vfs, const char *name, int n, char *ret)
-{
-	(void)vfs;
-	return shim.real->xFullPathname(shim.real, name, n, ret);
-}
-
 void fault_vfs_install(void)
 {
-	if (shim.real)
+	if (shim.vfs.real)
 		return;
 	CHECK(sqlite3_initialize() == SQLITE_OK);
-	shim.real = sqlite3_vfs_find(NULL);
-	/* Time, randomness and errors are the real one's; xDlOpen and its kin too. */
-	shim.vfs = *shim.real;
-	shim.vfs.pNext = NULL;
-	shim.vfs.zName = "fault";
-	shim.vfs.szOsFile = (int)real_offset() + shim.real->szOsFile;
-	shim.vfs.xOpen = vfs_open;
-	shim.vfs.xDelete = vfs_delete;
-	shim.vfs.xAccess = vfs_access;
-	shim.vfs.xFullPathname = vfs_full_pathname;
-	CHECK(sqlite3_vfs_register(&shim.vfs, 1) == SQLITE_OK);
+	shim_vfs_init(&shim.vfs, sqlite3_vfs_find(NULL), "fault", sizeof(struct fault_file));
+	shim.vfs.vfs.xOpen = vfs_open;
+	shim.vfs.vfs.xDelete = vfs_delete;
+	shim.methods = shim_methods(2);
+	shim.methods.xRead = file_read;
+	shim.methods.xWrite = file_write;
+	shim.methods.xTruncate = file_truncate;
+	shim.methods.xSync = file_sync;
+	CHECK(sqlite3_vfs_register(&shim.vfs.vfs, 1) == SQLITE_OK);
 }
 
 void fault_vfs_skip_sync(bool is_skipped)

@@ -214,6 +214,21 @@ START_TEST(a_replayed_batch_is_found_behind_newer_ones)
 }
 END_TEST
 
+START_TEST(after_a_change_by_hand_what_waits_is_read_again)
+{
+	struct fixture *fx = set_up(SIZE_MAX);
+	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 4);
+	fill(fx);
+	ck_assert_str_eq(take(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, SIZE_MAX, 1), "1");
+	client_execute(fx->path, "DELETE FROM deliveries WHERE batch_id IN (1, 3)");
+	claim_window_refresh(fx->window);
+	ck_assert_uint_eq(claim_window_count(fx->window), 1); /* what is taken stays */
+	fill(fx);
+	ck_assert_str_eq(take_traces(fx), "2 4");
+	tear_down(fx);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
@@ -223,6 +238,7 @@ int main(void)
 		a_take_is_bounded_by_bytes_and_count_but_never_empty,
 		a_backlog_is_claimed_piece_by_piece_and_urgent_batches_pass_it,
 		a_replayed_batch_is_found_behind_newer_ones,
+		after_a_change_by_hand_what_waits_is_read_again,
 	};
 	return run_cases("claim_window", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -237,6 +237,30 @@ START_TEST(output_past_the_cap_of_the_compressed_side_is_an_error)
 }
 END_TEST
 
+START_TEST(snappy_is_one_raw_block)
+{
+	/* By hand, of the format description: length 5, a literal of 5. */
+	static const uint8_t want[] = { 5, 4 << 2, 'h', 'e', 'l', 'l', 'o' };
+	struct buf out;
+	buf_init(&out, 1 << 20, NULL);
+	EXPECT_OK(snappy_append(bytes_str("hello"), &out));
+	ck_assert(bytes_equal(buf_view(&out), bytes_of(want, sizeof(want))));
+	/* What repeats is said once. */
+	buf_clear(&out);
+	char many[64 * 1024];
+	memset(many, 'x', sizeof(many));
+	EXPECT_OK(snappy_append(bytes_of(many, sizeof(many)), &out));
+	ck_assert_uint_lt(out.n, sizeof(many) / 10);
+	buf_clear(&out);
+	EXPECT_OK(snappy_append(bytes_of(NULL, 0), &out));
+	ck_assert(bytes_equal(buf_view(&out), bytes_of("\0", 1)));
+	buf_done(&out);
+	buf_init(&out, 8, NULL);
+	EXPECT_STATUS(snappy_append(bytes_str("hello"), &out), ST_TOO_LARGE);
+	buf_done(&out);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
@@ -249,6 +273,7 @@ int main(void)
 		bytes_behind_the_end_are_not_ignored,
 		a_zstd_window_above_8_mib_is_refused,
 		output_past_the_cap_of_the_compressed_side_is_an_error,
+		snappy_is_one_raw_block,
 	};
 	return run_cases("compression", cases, COUNT(cases));
 }

@@ -207,15 +207,15 @@ static const struct {
 	{ "recievers: {}", "t.yaml:1:1: recievers is no key; did you mean receivers?" },
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
 	{ "zzz: 1",
-	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, resource, admin, log, "
-	  "shutdown_timeout, destinations, routes" },
+	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, "
+	  "resource, admin, log, shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
 	{ "\"\": x",
-	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, resource, admin, log, "
-	  "shutdown_timeout, destinations, routes" },
+	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, "
+	  "resource, admin, log, shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
@@ -292,7 +292,7 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, file; did you mean otlp_http?" },
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, file; did you mean otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -319,6 +319,34 @@ static const struct {
 	  "t.yaml:5:14: destination a: header \"a b\" has a character that no header may have" },
 	{ DEST("    headers: {a: \"secret\\r\\nb: c\"}"),
 	  "t.yaml:5:14: destination a: header \"a\" has a character that no header may have" },
+	{ DEST("    auth: {basic: {password: hush}}"),
+	  "t.yaml:5:30: destination a: auth.basic.username is missing" },
+	{ DEST("    auth: {basic: {username: \"\", password: hush}}"),
+	  "t.yaml:5:44: destination a: auth.basic.username is missing" },
+	{ DEST("    auth: {basic: {username: u}}"),
+	  "t.yaml:5:30: destination a: auth.basic needs password or password_file" },
+	{ DEST("    auth: {basic: {username: u, password: hush, password_file: f}}"),
+	  "t.yaml:5:64: destination a: auth.basic has password and password_file: give one" },
+	{ DEST("    auth: {basic: {username: \"u:v\", password: hush}}"),
+	  "t.yaml:5:30: destination a: auth.basic.username has a character that it may not have "
+	  "(a colon)" },
+	{ DEST("    auth: {basic: {username: u, password: \"hush\\n\"}}"),
+	  "t.yaml:5:43: destination a: auth.basic.password has a character that it may not have "
+	  "(a line break or another control character)" },
+	{ DEST("    auth: {bearer: {token: hush hush}}"),
+	  "t.yaml:5:28: destination a: auth.bearer.token has a character that it may not have "
+	  "(a blank)" },
+	{ DEST("    auth: {bearer: {token: hush, token_file: f}}"),
+	  "t.yaml:5:46: destination a: auth.bearer has token and token_file: give one" },
+	{ DEST("    auth: {bearer: {token: hush}, basic: {username: u, password: hush}}"),
+	  "t.yaml:5:28: destination a: auth has basic and bearer: give one" },
+	{ DEST("    headers: {AUTHORIZATION: hush}\n    auth: {bearer: {token_file: f}}"),
+	  "t.yaml:6:33: destination a: auth and headers.authorization both set the Authorization "
+	  "header: give one" },
+	{ "destinations: {a: {kind: otlp_http, endpoint: 'http://me@h', "
+	  "auth: {bearer: {token: t}}}}",
+	  "t.yaml:1:85: destination a: auth and the user in an endpoint both set the "
+	  "Authorization header: give one" },
 	{ DEST("    retry_on_failure: {initial_interval: 31s}"),
 	  "t.yaml:5:42: destination a: retry_on_failure.initial_interval is longer than "
 	  "retry_on_failure.max_interval" },

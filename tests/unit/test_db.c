@@ -59,7 +59,7 @@ START_TEST(every_pragma_holds_in_a_new_file)
 		{ "PRAGMA journal_mode", "wal" },
 		{ "PRAGMA synchronous", "2" },
 		{ "PRAGMA wal_autocheckpoint", "0" },
-		{ "PRAGMA page_size", "16384" },
+		{ "PRAGMA page_size", "8192" },
 		{ "PRAGMA auto_vacuum", "2" },
 		{ "PRAGMA secure_delete", "0" },
 		{ "PRAGMA trusted_schema", "0" },

@@ -1,6 +1,6 @@
 /* What grpc_frame promises: the same messages come out however the bytes are cut, lengths are told
  * before bytes are stored, and a bad flag is said at once. */
-#include "gateway/ingest/grpc_frame.h"
+#include "gateway/base/grpc_frame.h"
 #include "tests/support/expect.h"
 
 /* Reads all of src in pieces of `step` bytes and writes what came out: "P<flag>,<length>", then the

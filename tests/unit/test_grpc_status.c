@@ -2,7 +2,7 @@
  * health request that is damaged is said to be so. */
 #include "gateway/base/now.h"
 #include "gateway/ingest/grpc_health.h"
-#include "gateway/ingest/grpc_status.h"
+#include "gateway/base/grpc_status.h"
 #include "tests/support/expect.h"
 
 static void expect_text(struct buf *b, const char *want)

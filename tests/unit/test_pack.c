@@ -39,7 +39,7 @@ static void begin(struct fixture *f, size_t merge_bytes, enum encoding encoding)
 		pack_set_slot(f->p, i, f->ids[i]);
 	}
 	f->packed = packed_new(f->p);
-	pack_begin(f->p, f->packed, 0);
+	pack_begin(f->p, f->packed, false);
 }
 
 static void insert(struct fixture *f)
@@ -128,7 +128,7 @@ START_TEST(nothing_is_lost_or_reordered_at_any_size)
 			EXPECT_OK(buf_append(&want[key], body));
 			if (!pack_has_room(f.p)) {
 				insert(&f);
-				pack_begin(f.p, f.packed, 0);
+				pack_begin(f.p, f.packed, false);
 			}
 			EXPECT_OK(pack_add(f.p, &puts[i]));
 		}
@@ -238,7 +238,7 @@ START_TEST(an_emptied_packed_gives_back_what_a_large_body_took)
 	packed_empty(f.packed);
 	ck_assert_uint_eq(f.packed->out.cap, 0);
 	ck_assert_uint_eq(f.packed->row_count, 0);
-	pack_begin(f.p, f.packed, 0);
+	pack_begin(f.p, f.packed, false);
 	fill(&put, SIGNAL_LOGS, "", bytes_str("small"));
 	EXPECT_OK(queue_begin(&f.q));
 	EXPECT_OK(pack_add(f.p, &put));

@@ -1,17 +1,19 @@
 /* transport.c - the cleartext transport.
  *
  * The session above knows three results of a read or write and nothing of sockets, so that a TLS
- * transport (GnuTLS on the same fd, its handshake within read and write) can take this one's place
- * without a change above. */
-#include "gateway/ingest/transport.h"
+ * transport (GnuTLS on the same fd, its handshake within read and write: forward/grpc_tls.c) takes
+ * this one's place without a change above. */
+#include "gateway/base/transport.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static bool is_would_block(int error)
+static enum status fail(const struct transport *t, int error)
 {
-	return error == EAGAIN || error == EWOULDBLOCK;
+	if (error == EAGAIN || error == EWOULDBLOCK)
+		return ST_BUSY;
+	return err_set(t->err, ST_IO, "%s", strerror(error));
 }
 
 static enum status plain_read(struct transport *t, void *dst, size_t size, size_t *ret_n)
@@ -21,7 +23,7 @@ static enum status plain_read(struct transport *t, void *dst, size_t size, size_
 		n = recv(t->fd, dst, size, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return is_would_block(errno) ? ST_BUSY : ST_IO;
+		return fail(t, errno);
 	if (n == 0)
 		return ST_END;
 	*ret_n = (size_t)n;
@@ -35,7 +37,7 @@ static enum status plain_write(struct transport *t, struct bytes src, size_t *re
 		n = send(t->fd, src.p, src.n, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return is_would_block(errno) ? ST_BUSY : ST_IO;
+		return fail(t, errno);
 	*ret_n = (size_t)n;
 	return ST_OK;
 }

@@ -7,7 +7,7 @@
  * It hands out pieces of the input instead of gathering them: the caller decides, when it sees the
  * length and before a byte is stored, whether it wants the message at all. An empty message gives
  * PREFIX and then END. */
-#include "gateway/ingest/grpc_frame.h"
+#include "gateway/base/grpc_frame.h"
 
 enum { STATE_PREFIX, STATE_BODY, STATE_BAD };
 

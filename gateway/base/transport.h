@@ -1,7 +1,7 @@
-/* ingest/transport.h - the bytes under an HTTP/2 session: TCP, and room for TLS beside it.
- * Owner: the receiver's thread. Needs: gateway/base. */
-#ifndef INGEST_TRANSPORT_H
-#define INGEST_TRANSPORT_H
+/* transport.h - the bytes under an HTTP/2 session: TCP, and TLS beside it.
+ * Owner: the thread of the connection. Needs: gateway/base. */
+#ifndef BASE_TRANSPORT_H
+#define BASE_TRANSPORT_H
 
 #include "gateway/base/buf.h"
 
@@ -20,7 +20,10 @@ struct transport_ops {
 /* Embedded in the connection. A transport with state of its own has this as its first member. */
 struct transport {
 	const struct transport_ops *ops;
-	int fd; /* to poll */
+	int fd;           /* to poll */
+	bool is_opening;  /* a handshake goes on, and waits ... */
+	bool wants_write; /* ... until fd takes bytes; otherwise until it has some */
+	struct err *err;  /* gets the words for ST_IO; may be NULL. Borrowed */
 };
 
 /* Cleartext on a connected, non-blocking socket. Takes fd. */

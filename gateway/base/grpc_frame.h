@@ -1,10 +1,10 @@
-/* ingest/grpc_frame.h - gRPC's length-prefixed messages, apart from HTTP/2 and from any server.
+/* grpc_frame.h - gRPC's length-prefixed messages, apart from HTTP/2 and from any server.
  * Owner: whoever holds the struct. Needs: gateway/base.
  *
  * A message is one byte "compressed" (0 or 1), four bytes length (big endian), and the bytes
  * (grpc/doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message"). DATA frames cut this anywhere. */
-#ifndef INGEST_GRPC_FRAME_H
-#define INGEST_GRPC_FRAME_H
+#ifndef BASE_GRPC_FRAME_H
+#define BASE_GRPC_FRAME_H
 
 #include "gateway/base/buf.h"
 
