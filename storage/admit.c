@@ -18,6 +18,8 @@
  * destination, signal and class. Only the least urgent class goes ahead of need: whatever comes may
  * take that room, and it must not be had from a class that is above what comes.
  *
+ * A log that is long already leaves no room for a large commit: it is started over first.
+ *
  * What eviction cannot help: a WAL that a reader holds, and a file that was made under a larger
  * cap. Then nothing is evicted in vain. */
 #include "storage/admit.h"
@@ -29,7 +31,7 @@
 enum {
 	LOW_BYTES = 8 << 20,
 	HIGH_BYTES = 24 << 20,
-	EVICT_FRAMES = 64, /* that the deletes of a slice may write */
+	EVICT_FRAMES = 24, /* that the deletes of a slice may write */
 	LEAST_URGENT = RECORD_CLASS_COUNT - 1,
 };
 #define MAKE_ROOM_NS (20 * NS_PER_MS)
@@ -147,6 +149,18 @@ static int64_t pages_of_group(const struct writer *w, const struct group *g, boo
 			pages += n.pages[c];
 	}
 	return pages;
+}
+
+enum status admit_prepare(struct writer *w, const struct group *g)
+{
+	struct checkpoint *c = &w->store.checkpoint;
+	struct space_room room;
+	bool has_puts = false;
+	int64_t pages = pages_of_group(w, g, &has_puts);
+	enum status st = has_puts ? measure(w) : ST_OK;
+	if (st || !has_puts || fits(w, pages, &room) || room.growth_pages >= 0)
+		return st;
+	return checkpoint_restart(c, &w->store.queue.err);
 }
 
 enum status admit_group(struct writer *w, struct group *g)

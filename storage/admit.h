@@ -15,6 +15,8 @@ struct admit_need {
 bool admit_is_put(const struct write_job *job);
 struct admit_need admit_need_of(const struct writer *w, const struct write_job *job);
 
+/* Before the transaction: start the log over where the group would make it too long. */
+MUST_USE enum status admit_prepare(struct writer *w, const struct group *g);
 /* In the transaction, before its first row: make room for the group's puts by evicting, in a
  * bounded time, and set g->admits of those for which there is none. ST_OK also then. */
 MUST_USE enum status admit_group(struct writer *w, struct group *g);

@@ -73,13 +73,22 @@ static void look_at_clocks(struct writer *w, int64_t now)
 		b->is_changed || (is_news && now >= c->next_ns[CHORE_BOOT] && b->this.id);
 }
 
-static void look_at_space(struct writer *w, int64_t now)
+/* It is wanted: now, or when its pause is over. */
+static void want(struct chore *c, int which, bool is_wanted, int64_t now, int64_t *io_next)
+{
+	c->is_due[which] = is_wanted && now >= c->next_ns[which];
+	if (is_wanted && !c->is_due[which] && c->next_ns[which] < *io_next)
+		*io_next = c->next_ns[which];
+}
+
+static void look_at_space(struct writer *w, int64_t now, int64_t *io_next)
 {
 	struct chore *c = &w->chore;
 	bool is_spare = vacuum_look(&c->vacuum, &w->space, &w->store.checkpoint);
-	c->is_due[CHORE_ROOM] =
-		now >= c->next_ns[CHORE_ROOM] && may_evict(&w->limits) && admit_wants_room(w);
-	c->is_due[CHORE_VACUUM] = is_spare && now >= c->next_ns[CHORE_VACUUM];
+	bool is_tight = may_evict(&w->limits) && admit_wants_room(w);
+	want(c, CHORE_VACUUM, is_spare, now, io_next);
+	want(c, CHORE_ROOM, is_tight, now, io_next);
+	want(c, CHORE_LEDGER, !w->is_truncated || c->fold_cursor, now, io_next);
 }
 
 static bool is_anything_due(const struct chore *c)
@@ -103,11 +112,10 @@ void chore_look(struct writer *w, int64_t now)
 		c->is_due[i] = false;
 	int64_t next = c->look_ns;
 	enum status st = look_at_rows(w, now, &next);
+	look_at_clocks(w, now);
+	look_at_space(w, now, &next);
 	if (!w->is_truncated)
 		c->look_ns = next;
-	look_at_clocks(w, now);
-	look_at_space(w, now);
-	c->is_due[CHORE_LEDGER] = !w->is_truncated && now >= c->next_ns[CHORE_LEDGER];
 	if (upkeep_is_grave(st))
 		upkeep_enter_recovery(w, st, err_text(&w->store.queue.err, st));
 	if (st || !is_anything_due(c))
@@ -193,6 +201,7 @@ static void done(struct write_job *job, enum status st)
 void chore_init(struct chore *c, struct writer *w)
 {
 	*c = (struct chore){ .w = w };
+	c->next_ns[CHORE_BOOT] = now_mono_ns() + BOOT_NS;
 	bounds_init(&c->bounds, &w->limits);
 	vacuum_init(&c->vacuum, w->limits.vacuum_after_ns);
 }

@@ -87,7 +87,7 @@ static enum status check_space(struct writer *w, const struct group *g, int64_t 
 	bool grows = sums.rows > 0;
 	for (size_t i = 0; i < g->count && !grows; i++)
 		grows = !g->results[i] && admit_is_put(g->jobs[i]);
-	int64_t frames = space_pages_for(c, sums.rows, sums.stored_bytes) + 2 * changes;
+	int64_t frames = space_pages_for(c, sums.rows, sums.stored_bytes) + changes / 2;
 	return space_check_commit(&w->space, &w->store.queue, c, frames, grows);
 }
 
@@ -99,7 +99,9 @@ static enum status try_group(struct writer *w, struct group *g, enum status admi
 	q->ignored = 0;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	memset(g->admits, 0, sizeof(g->admits[0]) * g->count);
-	enum status st = queue_begin(q);
+	enum status st = admit ? ST_OK : admit_prepare(w, g);
+	if (!st)
+		st = queue_begin(q);
 	if (!st && !admit)
 		st = admit_group(w, g);
 	if (!st)

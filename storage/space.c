@@ -55,7 +55,7 @@ void space_init(struct space *s, const char *path, uint64_t max_bytes, uint64_t 
 	(void)snprintf(s->reserve_path, sizeof(s->reserve_path), "%s.reserve", path);
 	*io_step_bytes = min_u64(*io_step_bytes, s->max_bytes / 16);
 	/* Room for a large request in one commit, where the cap is large. */
-	s->wal_allowance = max_u64(min_u64(2 * *io_step_bytes, s->max_bytes / 4),
+	s->wal_allowance = max_u64(min_u64(4 * *io_step_bytes, s->max_bytes / 4),
 				   min_u64(WAL_BYTES_MAX, s->max_bytes / 16));
 	s->reserve_bytes = min_u64(RESERVE_BYTES, s->max_bytes / 16);
 	s->settle_bytes = min_u64(SETTLE_BYTES, s->max_bytes / 32);
@@ -74,6 +74,11 @@ enum status space_measure(struct space *s, struct queue *q, const struct checkpo
 	s->wal_bytes = max_u64(db_wal_file_bytes(q->db), checkpoint_wal_bytes(c));
 	s->disk_free_bytes = file_disk_free(s->path);
 	return ST_OK;
+}
+
+static uint64_t reserve_bytes(const struct space *s)
+{
+	return s->has_reserve ? s->reserve_bytes : 0;
 }
 
 int64_t space_pages_for(const struct checkpoint *c, uint64_t rows, uint64_t stored_bytes)
@@ -155,12 +160,14 @@ enum status space_check_commit(struct space *s, struct queue *q, const struct ch
 		return ST_OK;
 	if (is_put)
 		return room.why;
-	/* What settles and deletes is let through as long as it can be: within the part that is
-	 * kept for it, and where it makes nothing larger than it may be, however large that is. */
-	uint64_t wal = checkpoint_wal_bytes(c) + (uint64_t)frames * c->frame_bytes;
-	bool is_within = cap_room(s, c, frames) + (int64_t)s->settle_bytes >= 0;
-	bool is_smaller = s->file_bytes <= before && wal <= max_u64(s->wal_bytes, s->wal_allowance);
-	return is_within || is_smaller ? ST_OK : ST_FULL;
+	/* What settles and deletes is let through as long as it can be: it makes the file no
+	 * larger, or by the part that is kept for it, and a log that no reader holds starts over.
+	 * How many frames it writes cannot be told before, and it must never be refused for a
+	 * guess. */
+	bool grows = s->file_bytes > before && cap_room(s, c, 0) + (int64_t)s->settle_bytes < 0;
+	bool is_held = s->wal_bytes > s->wal_allowance &&
+		       s->file_bytes + s->wal_bytes + reserve_bytes(s) > s->max_bytes;
+	return grows || is_held ? ST_FULL : ST_OK;
 }
 
 void space_hold_reserve(struct space *s)

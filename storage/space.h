@@ -47,8 +47,7 @@ enum status space_state(const struct space *s, const struct checkpoint *c, enum 
 uint64_t space_excess(const struct space *s, const struct checkpoint *c);
 
 /* In the transaction, before the commit: would it pass the cap or the floor? ST_FULL, ST_NO_SPACE:
- * roll it back. frames: an upper bound of what it writes. is_put: something that may be refused is
- * in it; what only settles and deletes may use a little more. */
+ * roll it back. frames: what it writes, where it is_put: something that may be refused is in it. */
 MUST_USE enum status space_check_commit(struct space *s, struct queue *q,
 					const struct checkpoint *c, int64_t frames, bool is_put);
 /* The reserve is a file that holds disk space, so that deliveries can be settled on a full disk.

@@ -195,8 +195,8 @@ START_TEST(rows_that_make_no_sense_overflow_nothing)
 	for (int64_t boot = 0; boot < 6; boot++)
 		for (size_t i = 0; i < 5; i++)
 			for (size_t k = 0; k < 5; k++)
-				ck_assert_int_ge(
-					boot_age_ns(&f.boot, boot, values[i], values[k]), 0);
+				ck_assert_int_ge(boot_age_ns(&f.boot, boot, values[i], values[k]),
+						 0);
 	end(&f);
 }
 END_TEST
