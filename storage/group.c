@@ -19,6 +19,8 @@
 #include "gateway/base/now.h"
 #include "storage/admit.h"
 
+enum { OTHER_FRAMES_MAX = 24 };
+
 /* What a waiter is told: always something that it may try again. */
 static enum status for_waiter(enum status st)
 {
@@ -87,7 +89,9 @@ static enum status check_space(struct writer *w, const struct group *g, int64_t 
 	bool grows = sums.rows > 0;
 	for (size_t i = 0; i < g->count && !grows; i++)
 		grows = !g->results[i] && admit_is_put(g->jobs[i]);
-	int64_t frames = space_pages_for(c, sums.rows, sums.stored_bytes) + changes / 2;
+	/* Rows that go lie close together, and pages that get empty are not written. */
+	int64_t others = changes / 2 < OTHER_FRAMES_MAX ? changes / 2 : OTHER_FRAMES_MAX;
+	int64_t frames = space_pages_for(c, sums.rows, sums.stored_bytes) + others;
 	return space_check_commit(&w->space, &w->store.queue, c, frames, grows);
 }
 

@@ -232,7 +232,7 @@ START_TEST(the_cap_is_never_passed_and_puts_go_on)
 	int refused = p[0].refused + p[1].refused + p[2].refused;
 	(void)printf("stored %d, refused %d, largest %lld of %d\n", stored, refused,
 		     (long long)s.largest, MAX);
-	ck_assert_int_gt(stored, 5 * refused);
+	ck_assert_int_gt(stored, 20 * refused);
 	int64_t evicted = ask(&f, "SELECT sum(evicted) FROM balance");
 	ck_assert_int_gt(evicted, 100);
 	/* Gathered: by transaction, destination, signal and class. */
