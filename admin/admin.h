@@ -4,6 +4,7 @@
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
+#include "admin/control.h"
 #include "storage/writer.h"
 
 struct admin;
@@ -17,6 +18,8 @@ struct admin_options {
 	/* Bytes of requests that were received and not yet answered. May be NULL. */
 	size_t (*in_flight)(void *ctx);
 	void *in_flight_ctx;
+	/* What operators may tell; outlives the admin. NULL: nothing. */
+	const struct control *control;
 };
 
 /* Borrows the options' texts until return, the writer until admin_stop. ST_INVALID: the endpoint is

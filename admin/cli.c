@@ -23,7 +23,8 @@ enum {
 	TAKES_ID = 8,
 	TAKES_NAME = 16,
 	TAKES_FIRST = 32,
-	TAKES_CHECK = 64
+	TAKES_CHECK = 64,
+	TAKES_MAYBE_NAME = 128
 };
 
 struct command {
@@ -42,6 +43,11 @@ static const struct command commands[] = {
 	{ "check-config", "check-config [--config FILE]",
 	  "Check the configuration, and print what it comes to; secrets are masked.", TAKES_CONFIG,
 	  PARAMETERS_NONE, cli_check_config },
+	{ "check-destination", "check-destination NAME [--config FILE] [options]",
+	  "Say whether a destination can be reached, takes the credentials and a test record, and "
+	  "what "
+	  "to do if not.",
+	  TAKES_CONFIG | TAKES_NAME | TAKES_CHECK, PARAMETERS_NONE, cli_check_destination },
 	{ "status", "status [options]",
 	  "Show how the gateway, the queue and every destination are.", TAKES_CONFIG | TAKES_SOURCE,
 	  PARAMETERS_NONE, cli_status },
@@ -49,6 +55,25 @@ static const struct command commands[] = {
 	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_BATCHES, cli_queue },
 	{ "show", "show [options] ID", "Show one batch: where it is owed, and its records.",
 	  TAKES_CONFIG | TAKES_SOURCE | TAKES_ID, PARAMETERS_NONE, cli_show },
+	{ "pause", "pause [options] NAME",
+	  "Send nothing to a destination until it is resumed, also after a restart.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_pause },
+	{ "resume", "resume [options] NAME", "End the pause of a destination.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_resume },
+	{ "flush", "flush [options] NAME",
+	  "Send what waits for a destination now: no back-off, no windows, no slow start.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_flush },
+	{ "uplink", "uplink [options] [NAME] [--rate RATE --for TIME]",
+	  "Show rates, budgets and windows of uplinks, or set a rate for a while.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_MAYBE_NAME, PARAMETERS_RATE, cli_uplink },
+	{ "uplink reset", "uplink reset [options] NAME", "End a rate that was set for a while.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_reset },
+	{ "uplink pause", "uplink pause [options] NAME", "Pause every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_pause },
+	{ "uplink resume", "uplink resume [options] NAME", "Resume every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_resume },
+	{ "uplink flush", "uplink flush [options] NAME", "Flush every destination on an uplink.",
+	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_uplink_flush },
 	{ "queue purge", "queue purge --destination NAME [options] [filters]",
 	  "Let waiting batches go; the loss ledger says so.", TAKES_CONFIG | TAKES_GATEWAY,
 	  PARAMETERS_PURGE_READY, cli_queue_purge },
@@ -84,16 +109,21 @@ static const struct {
 	{ 'e', "endpoint", "HOST:PORT", TAKES_GATEWAY, "the gateway's admin listener, or its URL" },
 	{ 't', "token", "TOKEN", TAKES_GATEWAY, "admin token (or TIDEGATE_ADMIN_TOKEN)" },
 	{ 'q', "queue", "PATH", TAKES_FILE, "queue file to read where no gateway is asked" },
-	{ 'o', "output", "json|table", TAKES_GATEWAY, "how to print (default table)" },
-	{ 'n', "first", "N", TAKES_FIRST, "try so many batches before the rest (default 5, at most 100)" },
-	{ 'w', "timeout", "SECONDS", TAKES_FIRST, "wait so long for those (default 60)" },
+	{ 'o', "output", "json|table", TAKES_GATEWAY | TAKES_CHECK,
+	  "how to print (default table)" },
+	{ 'n', "first", "N", TAKES_FIRST,
+	  "try so many batches before the rest (default 5, at most 100)" },
+	{ 'w', "timeout", "SECONDS", TAKES_FIRST | TAKES_CHECK,
+	  "wait so long: for those few (default 60), or for each step of a check (default 10)" },
+	{ 's', "no-send", NULL, TAKES_CHECK, "look only, send no test record" },
 	{ 'h', "help", NULL, 0, "this help" },
 };
 enum {
 	COMMON = sizeof(common) / sizeof(common[0]),
 	FIRST_FILTER = 1000,
 	FIRST_DEFAULT = 5,
-	TIMEOUT_DEFAULT = 60
+	TIMEOUT_DEFAULT = 60,
+	CHECK_DEFAULT = 10
 };
 
 static void print_exit_codes(void)
@@ -223,6 +253,9 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 	if (letter >= FIRST_FILTER)
 		return take_filter(c, t, letter - FIRST_FILTER, optarg ? optarg : "true", o);
 	switch (letter) {
+	case 's':
+		o->is_without_send = true;
+		return EXIT_CODE_DONE;
 	case 'n':
 		return take_number(c, "--first", optarg, &o->first);
 	case 'w':
@@ -253,6 +286,11 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 
 static enum exit_code take_id(const struct command *c, int argc, char **argv, struct cli_options *o)
 {
+	if (c->takes & TAKES_NAME) {
+		o->id = argc - optind == 1 ? argv[optind] : NULL;
+		return o->id ? EXIT_CODE_DONE :
+			       usage_error(c, "wants the name of one destination", "");
+	}
 	if (!(c->takes & TAKES_ID))
 		return optind == argc ? EXIT_CODE_DONE :
 					usage_error(c, "unexpected argument ", argv[optind]);
@@ -266,10 +304,29 @@ static enum exit_code take_id(const struct command *c, int argc, char **argv, st
 	return EXIT_CODE_DONE;
 }
 
+/* A destination's or an uplink's. */
+static enum exit_code take_name(const struct command *c, int argc, char **argv,
+				struct cli_options *o)
+{
+	if (!(c->takes & (TAKES_NAME | TAKES_MAYBE_NAME)))
+		return take_id(c, argc, argv, o);
+	if (optind == argc && c->takes & TAKES_MAYBE_NAME)
+		return EXIT_CODE_DONE;
+	if (argc - optind != 1)
+		return usage_error(c, "wants one name", "");
+	o->id = argv[optind];
+	size_t n = strspn(o->id, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+	return n && !o->id[n] ?
+		       EXIT_CODE_DONE :
+		       usage_error(c, "a name has the characters a-z 0-9 _ - only, not ", o->id);
+}
+
 static enum exit_code run_command(const struct command *c, int argc, char **argv,
 				  int (*run)(const char *config_path))
 {
-	struct cli_options o = { .first = FIRST_DEFAULT, .timeout_s = TIMEOUT_DEFAULT };
+	struct cli_options o = { .first = FIRST_DEFAULT,
+				 .timeout_s =
+					 c->takes & TAKES_CHECK ? CHECK_DEFAULT : TIMEOUT_DEFAULT };
 	struct option_table t;
 	enum exit_code rc = EXIT_CODE_DONE;
 	make_table(c, &t);
@@ -286,7 +343,7 @@ static enum exit_code run_command(const struct command *c, int argc, char **argv
 		rc = take_option(c, &t, letter, argv, &o);
 	}
 	if (rc == EXIT_CODE_DONE)
-		rc = take_id(c, argc, argv, &o);
+		rc = take_name(c, argc, argv, &o);
 	parameters_finish(&o.parameters);
 	if (rc == EXIT_CODE_DONE)
 		rc = c->execute ? c->execute(&o) : (enum exit_code)run(o.config);
@@ -314,8 +371,9 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
-int cli_main(int argc, char **argv, int (*run)(const char *config_path))
+int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_check_fn check)
 {
+	cli_set_check(check);
 	const char *name = argc > 1 ? argv[1] : "";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_overview();

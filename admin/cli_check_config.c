@@ -1,8 +1,9 @@
 /* cli_check_config.c - `tidegate check-config`: is the file right, and what does it come to?
  *
  * Prints the effective configuration, defaults filled in and secrets masked, or the error with
- * file, line and column. It looks at the file alone: whether a port is free or a disk is there is
- * for the start to find out. */
+ * file, line and column. Files that destinations name (authorities, certificates, passwords) must
+ * be there; whether a port is free or a disk is there is for the start to find out, and what the
+ * network says for check-destination. */
 #include "admin/command.h"
 #include "gateway/base/config.h"
 
@@ -16,6 +17,15 @@ static enum exit_code print_config(const struct config *c)
 	return is_written ? EXIT_CODE_DONE : EXIT_CODE_FAILED;
 }
 
+/* All that are not are named. */
+static bool are_destinations_usable(const struct config *c)
+{
+	bool is_fine = true;
+	for (size_t i = 0; i < c->destination_count; i++)
+		is_fine = cli_is_usable(c, &c->destinations[i]) && is_fine;
+	return is_fine;
+}
+
 enum exit_code cli_check_config(const struct cli_options *o)
 {
 	struct config *c = NULL;
@@ -25,7 +35,7 @@ enum exit_code cli_check_config(const struct cli_options *o)
 	if (st)
 		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
 	else
-		rc = print_config(c);
+		rc = are_destinations_usable(c) ? print_config(c) : EXIT_CODE_CONFIG;
 	config_free(c);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "admin/cli.h"
 #include "admin/document.h"
 
 /* EXIT_CODE(name, code, meaning): shown by --help, and in docs/admin-api.md. */
@@ -104,6 +105,10 @@ enum exit_code cli_status(const struct cli_options *o);
 enum exit_code cli_queue(const struct cli_options *o);
 enum exit_code cli_show(const struct cli_options *o);
 enum exit_code cli_check_config(const struct cli_options *o);
+enum exit_code cli_check_destination(const struct cli_options *o);
+void cli_set_check(cli_check_fn fn); /* before cli_check_destination */
+/* The kind accepts the destination, and its files can be read; else it is said on stderr. */
+bool cli_is_usable(const struct config *c, const struct destination_config *d);
 enum exit_code cli_dead_groups(const struct cli_options *o);
 enum exit_code cli_dead_letters(const struct cli_options *o);
 enum exit_code cli_dead_export(const struct cli_options *o);
@@ -111,5 +116,13 @@ enum exit_code cli_dead_replay(const struct cli_options *o);
 enum exit_code cli_dead_purge(const struct cli_options *o);
 enum exit_code cli_queue_purge(const struct cli_options *o);
 enum exit_code cli_queue_move(const struct cli_options *o);
+enum exit_code cli_pause(const struct cli_options *o);
+enum exit_code cli_resume(const struct cli_options *o);
+enum exit_code cli_flush(const struct cli_options *o);
+enum exit_code cli_uplink(const struct cli_options *o);
+enum exit_code cli_uplink_pause(const struct cli_options *o);
+enum exit_code cli_uplink_resume(const struct cli_options *o);
+enum exit_code cli_uplink_flush(const struct cli_options *o);
+enum exit_code cli_uplink_reset(const struct cli_options *o);
 
 #endif

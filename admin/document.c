@@ -8,6 +8,7 @@
  * as a tree: that would cost ten times their size. */
 #include "admin/document.h"
 
+#include "admin/control_call.h"
 #include "admin/value.h"
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
@@ -205,6 +206,7 @@ enum status document_status(const struct document_source *s, struct buf *out, st
 		(void)json_array_append_new(list,
 					    destination_object(&shape.items[i], shape.is_estimate));
 	set(root, "destinations", list);
+	set(root, "uplinks", control_uplinks(s->control));
 	(void)json_object_set(root, "salvages", salvages);
 	st = value_write(root, out);
 out:

@@ -4,6 +4,7 @@
 #ifndef ADMIN_DOCUMENT_H
 #define ADMIN_DOCUMENT_H
 
+#include "admin/control.h"
 #include "admin/parameters.h"
 
 /* What only a running gateway knows. */
@@ -20,6 +21,7 @@ struct document_source {
 	const char *queue_path;
 	uint64_t capacity_bytes;            /* queue.max_size; 0: not known */
 	const struct gateway_view *gateway; /* NULL: none runs */
+	const struct control *control;      /* of the uplinks; NULL: not known */
 };
 
 enum { DOCUMENT_PAYLOAD_MAX = 16 << 20, DOCUMENT_MAX = 96 << 20 };

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "gateway/base/config.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
@@ -116,6 +117,25 @@ static bool read_age(const char *value, void *ret)
 	return false;
 }
 
+static bool read_rate(const char *value, void *ret)
+{
+	uint64_t rate = 0;
+	bool is_right = config_read_rate(value, &rate);
+	if (is_right)
+		*(int64_t *)ret = (int64_t)rate;
+	return is_right;
+}
+
+/* A temporary rate has an end that somebody may wait for. */
+static bool read_while(const char *value, void *ret)
+{
+	int64_t ns = 0;
+	bool is_right = read_age(value, &ns) && ns >= NS_PER_S && ns <= 30 * 86400 * NS_PER_S;
+	if (is_right)
+		*(int64_t *)ret = ns;
+	return is_right;
+}
+
 static bool read_format(const char *value, void *ret)
 {
 	*(bool *)ret = strcmp(value, "otlp") == 0;
@@ -175,6 +195,12 @@ static const struct row rows[] = {
 	{ "cursor", PARAMETERS_BATCHES | PARAMETERS_LOSSES | PARAMETERS_DEAD | CHANGES, read_cursor,
 	  FIELD(filter.after_id), "the next_cursor of a page before",
 	  "next_cursor of the page before" },
+	{ "rate", PARAMETERS_RATE, read_rate, FIELD(rate),
+	  "0 (no limit), or a size in a second from 512B/s on, as in 256KiB/s or 2Mbit/s",
+	  "the rate in force meanwhile, as in 64KiB/s; 0 is no limit" },
+	{ "for", PARAMETERS_RATE, read_while, FIELD(for_ns),
+	  "1s to 30d: a number with s, m, h or d, as in 2h",
+	  "for how long, as in 2h; then it is the configured one again" },
 	{ "format", PARAMETERS_BATCH, read_format, FIELD(is_otlp), "json or otlp",
 	  "json (default), or otlp for the protobuf itself" },
 };
@@ -185,7 +211,8 @@ void parameters_init(struct parameters *p)
 	*p = (struct parameters){ .filter = { .limit = PARAMETERS_LIMIT_DEFAULT },
 				  .min_age_ns = -1,
 				  .max_age_ns = -1,
-				  .status = -1 };
+				  .status = -1,
+				  .rate = -1 };
 }
 
 void parameters_done(struct parameters *p)

@@ -17,7 +17,8 @@ enum parameter_set {
 	PARAMETERS_REPLAY = 64,
 	PARAMETERS_PURGE_DEAD = 128,
 	PARAMETERS_PURGE_READY = 256,
-	PARAMETERS_MOVE = 512
+	PARAMETERS_MOVE = 512,
+	PARAMETERS_RATE = 1024
 };
 
 /* How a value is written in JSON. */
@@ -37,6 +38,8 @@ struct parameters {
 	char *why;
 	bool is_all;
 	bool is_dry_run;
+	int64_t rate;   /* bytes a second; -1: not given */
+	int64_t for_ns; /* 0: not given */
 };
 
 void parameters_init(struct parameters *p);

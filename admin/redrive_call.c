@@ -14,6 +14,8 @@
 #include "admin/value.h"
 #include "gateway/base/now.h"
 
+enum { SLICE_FIRST = 32, SLICE_MIN = 8, SLICE_BYTES = 8 << 20 };
+
 /* A move looks at dead letters after what is ready; the cursor remembers that. */
 #define CURSOR_DEAD (INT64_C(1) << 60)
 
@@ -24,6 +26,7 @@ struct work {
 	int64_t destination_id;
 	int64_t to_id;
 	int64_t left; /* batches that may still be changed */
+	size_t slice_max;
 	struct redrive slice;
 	/* What was done. */
 	int64_t batches;
@@ -122,11 +125,20 @@ static void write_detail(struct work *w)
 		       p->why ? ", why: " : "", p->why ? p->why : "");
 }
 
+/* Large batches take longer to delete: as many as come to SLICE_BYTES. */
+static void set_slice_max(struct work *w)
+{
+	size_t count = w->slice.count;
+	size_t average = count && w->slice.bytes > 0 ? (size_t)w->slice.bytes / count : 0;
+	size_t fit = average ? SLICE_BYTES / average : REDRIVE_MAX;
+	w->slice_max = fit < SLICE_MIN ? SLICE_MIN : fit > REDRIVE_MAX ? REDRIVE_MAX : fit;
+}
+
 /* The next slice of this state: chosen, and done where it is no dry run. */
 static enum status run_slice(struct work *w, struct err *e)
 {
 	const struct redrive_call *c = w->call;
-	size_t max = w->left < REDRIVE_MAX ? (size_t)w->left : REDRIVE_MAX;
+	size_t max = w->left < (int64_t)w->slice_max ? (size_t)w->left : w->slice_max;
 	w->slice = (struct redrive){ .action = c->action,
 				     .state = w->selector.state,
 				     .destination_id = w->destination_id,
@@ -145,6 +157,7 @@ static enum status run_slice(struct work *w, struct err *e)
 	w->batches += (int64_t)w->slice.batches;
 	w->records += w->slice.records;
 	w->bytes += w->slice.bytes;
+	set_slice_max(w);
 	w->left -= (int64_t)w->slice.count;
 	return ST_OK;
 }
@@ -154,7 +167,8 @@ static enum status run_slices(struct work *w, struct err *e)
 	int64_t end = now_mono_ns() + REDRIVE_CALL_S * NS_PER_S;
 	bool has_more = true;
 	enum status st = ST_OK;
-	while (!st && has_more && w->left > 0 && now_mono_ns() < end) {
+	while (!st && has_more && w->left > 0 && now_mono_ns() < end &&
+	       !atomic_load(w->call->is_stopping)) {
 		st = run_slice(w, e);
 		has_more = w->cursor != 0;
 		if (!has_more && w->call->action == REDRIVE_MOVE &&
@@ -205,6 +219,7 @@ enum status redrive_call(const struct redrive_call *c, struct buf *out, struct e
 	struct work w = { .call = c,
 			  .selector = p->selector,
 			  .cursor = p->filter.after_id & ~CURSOR_DEAD,
+			  .slice_max = SLICE_FIRST,
 			  .left = p->max_batches ? p->max_batches : INT64_MAX };
 	w.selector.state = is_second ? DELIVERY_DEAD : c->state;
 	enum status st = check_call(c, e);

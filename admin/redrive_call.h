@@ -4,6 +4,8 @@
 #ifndef ADMIN_REDRIVE_CALL_H
 #define ADMIN_REDRIVE_CALL_H
 
+#include <stdatomic.h>
+
 #include "admin/parameters.h"
 #include "storage/redrive.h"
 
@@ -14,6 +16,7 @@ struct redrive_call {
 	enum redrive_action action;
 	enum delivery_state state; /* of what it is about; a move is about both */
 	const char *caller;        /* address, for the ledger */
+	atomic_bool *is_stopping;  /* end early, as if the time were up */
 };
 
 /* Appends what was done (where is_dry_run: what would be) as JSON. Blocks until it is committed,

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "admin/control_call.h"
 #include "admin/dead_export.h"
 #include "admin/dead_letters.h"
 #include "admin/redrive_call.h"
@@ -57,7 +58,8 @@ static enum status with_queue(struct call *c, write_fn write, struct err *e)
 {
 	struct document_source s = { .queue_path = c->queue_path,
 				     .capacity_bytes = c->capacity_bytes,
-				     .gateway = &c->gateway };
+				     .gateway = &c->gateway,
+				     .control = c->control };
 	enum status st = inspect_open(c->queue_path, look_limit_ns, &s.in, e);
 	if (!st)
 		st = write(&s, c, e);
@@ -156,7 +158,8 @@ static enum status write_change(const struct document_source *s, struct call *c,
 					.parameters = &c->parameters,
 					.action = action,
 					.state = state,
-					.caller = c->caller };
+					.caller = c->caller,
+					.is_stopping = c->is_stopping };
 	return redrive_call(&r, &c->out, e);
 }
 
@@ -198,6 +201,38 @@ static enum status answer_purge_ready(struct call *c, struct err *e)
 static enum status answer_move(struct call *c, struct err *e)
 {
 	return with_queue(c, write_move, e);
+}
+
+static struct control_call control_call(const struct call *c)
+{
+	return (struct control_call){ .control = c->control, .caller = c->caller, .name = c->name };
+}
+
+/* NAME_pause_destination, ...: one function for each order and what it is for. */
+#define ANSWER_ORDER(order, ORDER, what)                                          \
+	static enum status answer_##order##_##what(struct call *c, struct err *e) \
+	{                                                                         \
+		const struct control_call call = control_call(c);                 \
+		return control_call_##what(&call, CONTROL_##ORDER, &c->out, e);   \
+	}
+ANSWER_ORDER(pause, PAUSE, destination)
+ANSWER_ORDER(resume, RESUME, destination)
+ANSWER_ORDER(flush, FLUSH, destination)
+ANSWER_ORDER(pause, PAUSE, uplink)
+ANSWER_ORDER(resume, RESUME, uplink)
+ANSWER_ORDER(flush, FLUSH, uplink)
+
+static enum status answer_rate(struct call *c, struct err *e)
+{
+	const struct control_call call = control_call(c);
+	return control_call_rate(&call, c->parameters.rate, c->parameters.for_ns, &c->out, e);
+}
+
+static enum status answer_uplinks(struct call *c, struct err *e)
+{
+	const struct control_call call = control_call(c);
+	(void)e;
+	return control_call_uplinks(&call, &c->out);
 }
 
 #define ROUTE(path, set, is_open, is_change, type, answer, doc)  \
@@ -245,6 +280,22 @@ const struct route routes[] = {
 		     "Let a backlog go, into the loss ledger."),
 	CHANGE_ROUTE("/api/v1/queue/move", PARAMETERS_MOVE, answer_move,
 		     "Give what one destination is owed to another."),
+	CHANGE_ROUTE("/api/v1/destinations/{name}/pause", PARAMETERS_NONE, answer_pause_destination,
+		     "Send nothing to the destination, until it is resumed."),
+	CHANGE_ROUTE("/api/v1/destinations/{name}/resume", PARAMETERS_NONE,
+		     answer_resume_destination, "End a pause, and try at once."),
+	CHANGE_ROUTE("/api/v1/destinations/{name}/flush", PARAMETERS_NONE, answer_flush_destination,
+		     "Send what waits now: no back-off, no windows, no slow start."),
+	API_ROUTE("/api/v1/uplinks", PARAMETERS_NONE, answer_uplinks,
+		  "Every uplink: rate, budgets, windows, and who waits for what."),
+	CHANGE_ROUTE("/api/v1/uplinks/{name}/pause", PARAMETERS_NONE, answer_pause_uplink,
+		     "Pause every destination on the uplink."),
+	CHANGE_ROUTE("/api/v1/uplinks/{name}/resume", PARAMETERS_NONE, answer_resume_uplink,
+		     "Resume every destination on the uplink."),
+	CHANGE_ROUTE("/api/v1/uplinks/{name}/flush", PARAMETERS_NONE, answer_flush_uplink,
+		     "Flush every destination on the uplink."),
+	CHANGE_ROUTE("/api/v1/uplinks/{name}/rate", PARAMETERS_RATE, answer_rate,
+		     "Another rate for a while."),
 };
 const size_t route_count = sizeof(routes) / sizeof(routes[0]);
 
@@ -260,16 +311,34 @@ static enum status read_id(const char *text, int64_t *ret, struct err *e)
 	return ST_OK;
 }
 
-enum status route_find(const char *path, const struct route **ret, int64_t *ret_id, struct err *e)
+/* The rest of a path, from where the pattern's brace is. */
+static enum status read_rest(const char *pattern, const char *rest, struct route_words *words,
+			     struct err *e)
+{
+	static const char name[] = "{name}";
+	if (strncmp(pattern, name, sizeof(name) - 1) != 0)
+		return *rest ? read_id(rest, &words->id, e) : ST_END;
+	size_t n = strspn(rest, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+	if (n == 0 || n >= sizeof(words->name) || strcmp(rest + n, pattern + sizeof(name) - 1) != 0)
+		return ST_END;
+	memcpy(words->name, rest, n);
+	words->name[n] = '\0';
+	return ST_OK;
+}
+
+enum status route_find(const char *path, const struct route **ret, struct route_words *ret_words,
+		       struct err *e)
 {
 	for (size_t i = 0; i < route_count; i++) {
 		const char *brace = strchr(routes[i].path, '{');
 		size_t n = brace ? (size_t)(brace - routes[i].path) : 0;
 		if (!brace && strcmp(path, routes[i].path) != 0)
 			continue;
-		if (brace && (strncmp(path, routes[i].path, n) != 0 || !path[n]))
+		if (brace && strncmp(path, routes[i].path, n) != 0)
 			continue;
-		enum status st = brace ? read_id(path + n, ret_id, e) : ST_OK;
+		enum status st = brace ? read_rest(brace, path + n, ret_words, e) : ST_OK;
+		if (st == ST_END)
+			continue;
 		if (!st)
 			*ret = &routes[i];
 		return st;
@@ -281,6 +350,8 @@ static const char *not_found_hint(const struct route *r)
 {
 	if (!r)
 		return "docs/admin-api.md lists the paths";
+	if (strstr(r->path, "{name}"))
+		return "/api/v1/status has the destinations and the uplinks";
 	if (strchr(r->path, '{'))
 		return "a batch leaves the queue when its last delivery is done";
 	return "/api/v1/status has the destinations and the queue file";

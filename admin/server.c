@@ -50,7 +50,9 @@ struct admin {
 	struct writer *writer;
 	size_t (*in_flight)(void *ctx);
 	void *in_flight_ctx;
+	const struct control *control;
 	int64_t started_ns;
+	atomic_bool is_stopping;
 	struct sampler sampler;
 	struct budget budget;
 };
@@ -116,7 +118,7 @@ struct request {
 	const struct route *route; /* NULL: none was found */
 	struct err why;            /* then */
 	enum status found;
-	int64_t id;
+	struct route_words words;
 	struct buf body; /* of a change */
 	enum status read;
 	size_t skipped; /* bytes of a body that nobody wants */
@@ -169,7 +171,8 @@ static enum status answer(struct admin *a, struct MHD_Connection *con, struct re
 		return st;
 	if (!route)
 		return err_set(e, r->found, "%s", r->why.text);
-	c->id = r->id;
+	c->id = r->words.id;
+	c->name = r->words.name;
 	st = route->is_change ? read_change(c, r, con, e) : read_query(c, route->set, con, e);
 	return st ? st : route->answer(c, e);
 }
@@ -296,7 +299,7 @@ static enum MHD_Result begin(struct admin *a, struct MHD_Connection *con, const 
 {
 	struct request *r = xcalloc(1, sizeof(*r));
 	*state = r;
-	r->found = route_find(path, &r->route, &r->id, &r->why);
+	r->found = route_find(path, &r->route, &r->words, &r->why);
 	buf_init(&r->body, BODY_MAX, &a->budget);
 	bool is_change = r->route && r->route->is_change && is_post(method);
 	return has_large_body(con, is_change) ? refuse_body(a, con, is_change) : MHD_YES;
@@ -344,7 +347,9 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 			  .gateway = look(a),
 			  .sampler = &a->sampler,
 			  .writer = a->writer,
-			  .caller = caller };
+			  .control = a->control,
+			  .caller = caller,
+			  .is_stopping = &a->is_stopping };
 	struct err e = { 0 };
 	write_caller(con, caller, sizeof(caller));
 	parameters_init(&c.parameters);
@@ -447,6 +452,7 @@ enum status admin_start(const struct admin_options *o, struct admin **ret, struc
 	a->queue_path = xstrdup(o->queue_path);
 	a->capacity_bytes = o->capacity_bytes;
 	a->writer = o->writer;
+	a->control = o->control;
 	a->in_flight = o->in_flight;
 	a->in_flight_ctx = o->in_flight_ctx;
 	a->started_ns = now_mono_ns();
@@ -472,6 +478,7 @@ void admin_stop(struct admin *a)
 {
 	if (!a)
 		return;
+	atomic_store(&a->is_stopping, true);
 	MHD_stop_daemon(a->daemon);
 	admin_free(a);
 }

@@ -2,11 +2,11 @@
  *
  * Start order is the dependency order, and stop order its reverse where it matters for the promise:
  *
- *   start   config, writer (queue open and verified), routes, destinations, salvage, admin,
- *           receivers
+ *   start   config, writer (queue open and verified), routes, salvage, loss reporter,
+ *           destinations, admin, receivers
  *   stop    receivers (answer what is in flight: needs the writer),
  *           destinations (settle what was sent: needs the writer),
- *           salvage, admin, writer (checkpoint and close)
+ *           salvage, admin, loss reporter, writer (checkpoint and close)
  *
  * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
  * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at
@@ -27,8 +27,11 @@
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/control.h"
+#include "gateway/forward/check_destination.h"
 #include "gateway/forward/forward.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/ingest/loss_reporter.h"
 #include "gateway/ingest/receive_grpc.h"
 #include "gateway/ingest/receive_http.h"
 #include "gateway/telemetry/attributes.h"
@@ -48,7 +51,9 @@ struct gateway {
 	struct writer *writer;
 	struct ingest *ingest;
 	struct forward **forwards; /* one for each of config->destinations */
+	struct switchboard switchboard;
 	struct salvage *salvage;
+	struct loss_reporter *losses; /* NULL: not configured, or no route for it */
 	struct admin *admin;
 	struct receive_grpc *grpc;
 	struct receive_http *http;
@@ -118,28 +123,62 @@ static uint64_t slots_of(const struct config *c, const int *slots, char *const *
 	return set;
 }
 
+/* 0: none. */
+static int64_t id_of(const struct config *c, const int64_t *ids, const char *name)
+{
+	for (size_t i = 0; i < c->destination_count; i++)
+		if (strcmp(c->destinations[i].name, name) == 0)
+			return ids[i];
+	return 0;
+}
+
+/* Classes compete for a destination as they do for its uplink. */
+static void shares_of(const struct config *c, const char *uplink, int shares[RECORD_CLASS_COUNT])
+{
+	for (size_t i = 0; i < c->uplink_count; i++) {
+		const struct uplink_config *u = &c->uplinks[i];
+		if (strcmp(u->name, uplink) != 0)
+			continue;
+		shares[RECORD_CLASS_CRITICAL] = u->share_critical;
+		shares[RECORD_CLASS_WARNING] = u->share_warning;
+		shares[RECORD_CLASS_INFO] = u->share_info;
+	}
+}
+
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
 	static const char *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
 		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
+		[CONFIG_KIND_PROMETHEUS] = "prometheus",
+		[CONFIG_KIND_LOKI] = "loki",
 		[CONFIG_KIND_FILE] = "file",
 	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
+	int64_t ids[DESTINATIONS_MAX];
 	int64_t id;
 	enum status st = writer_destination(g->writer, UNROUTED, "none", &g->unrouted_slot, &id, e);
 	g->forwards = xcalloc(c->destination_count + 1, sizeof(struct forward *));
+	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
-		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &id, e);
-		if (st)
-			break;
-		writer_set_quota(g->writer, slots[i], d->max_queue_size);
-		struct forward_options o = {
-			.config = d, .writer = g->writer, .slot = slots[i], .destination_id = id
-		};
+		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+		if (!st)
+			writer_set_quota(g->writer, slots[i], d->max_queue_size);
+	}
+	for (size_t i = 0; i < c->destination_count && !st; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		int shares[RECORD_CLASS_COUNT] = { 0 };
+		shares_of(c, d->uplink, shares);
+		struct forward_options o = { .config = d,
+					     .writer = g->writer,
+					     .slot = slots[i],
+					     .destination_id = ids[i],
+					     .too_old_id = id_of(c, ids, d->too_old_send_to),
+					     .uplink = switchboard_uplink(&g->switchboard, d),
+					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
 			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
@@ -151,15 +190,33 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	return st;
 }
 
+/* Where no route takes its logs there is nothing to report to; the ledger keeps everything. */
+static enum status make_loss_reporter(struct gateway *g, struct err *e)
+{
+	uint64_t unrouted = UINT64_C(1) << g->unrouted_slot;
+	struct loss_reporter_options o = {
+		.writer = g->writer,
+		.resource = &g->resource,
+		.destinations = g->routes.slots[SIGNAL_LOGS][RECORD_CLASS_WARNING] & ~unrouted,
+	};
+	return g->config->telemetry_losses && o.destinations ?
+		       loss_reporter_new(&o, &g->losses, e) :
+		       ST_OK;
+}
+
 static enum status start_storage(struct gateway *g, struct err *e)
 {
-	enum status st = writer_start(g->writer, e);
+	enum status st = make_loss_reporter(g, e);
+	if (!st)
+		st = writer_start(g->writer, e);
 	if (st)
 		return st;
 	/* C17 does not convert to an array of const by itself. */
 	writer_reroute(g->writer, g->unrouted_slot,
 		       (const uint64_t(*)[RECORD_CLASS_COUNT])g->routes.slots);
 	st = salvage_start(g->writer, &g->salvage, e);
+	if (!st && g->losses)
+		st = loss_reporter_start(g->losses, e);
 	for (size_t i = 0; i < g->config->destination_count && !st; i++)
 		st = forward_start(g->forwards[i], e);
 	return st;
@@ -181,6 +238,7 @@ static enum status start_admin(struct gateway *g, struct err *e)
 		.capacity_bytes = c->queue_max_size,
 		.in_flight = in_flight_bytes,
 		.in_flight_ctx = g->ingest,
+		.control = &g->switchboard.control,
 	};
 	return admin_start(&o, &g->admin, e);
 }
@@ -230,7 +288,9 @@ static enum status start(struct gateway *g, struct err *e)
 		.retry_after_s = RETRY_AFTER_S,
 	};
 	g->ingest = ingest_new(&o);
-	st = start_storage(g, e);
+	st = ingest_start(g->ingest, e);
+	if (!st)
+		st = start_storage(g, e);
 	if (!st)
 		st = start_admin(g, e);
 	return st ? st : start_receivers(g, e);
@@ -246,14 +306,19 @@ static void stop(struct gateway *g)
 	/* HTTP gives unfinished uploads a second, gRPC all the time that there is. */
 	receive_http_stop(g->http, deadline);
 	receive_grpc_stop(g->grpc, deadline);
+	ingest_stop(g->ingest); /* it may still give to the writer */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_stop(g->forwards[i], deadline);
 	salvage_stop(g->salvage);
 	admin_stop(g->admin);
+	switchboard_stop(&g->switchboard, deadline);
+	loss_reporter_stop(g->losses);
 	writer_stop(g->writer);
 	/* It rang their channels until now. */
 	for (size_t i = 0; i < forward_count; i++)
 		forward_free(g->forwards[i]);
+	switchboard_done(&g->switchboard);
+	loss_reporter_free(g->losses);
 	ingest_free(g->ingest);
 	attributes_done(&g->resource);
 	free(g->forwards);
@@ -352,5 +417,5 @@ static int run(const char *config_path)
 
 int main(int argc, char **argv)
 {
-	return cli_main(argc, argv, run);
+	return cli_main(argc, argv, run, check_destination);
 }

@@ -27,6 +27,7 @@ struct claim_reader {
 	char *path;
 	sqlite3 *db; /* NULL: to be opened by the next call */
 	sqlite3_stmt *list;
+	sqlite3_stmt *newest;
 	sqlite3_stmt *body;
 	struct boot boot;
 	int64_t boot_due_ns; /* read `boots` again */
@@ -34,13 +35,18 @@ struct claim_reader {
 	ino_t inode;
 };
 
-static const char list_sql[] =
-	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, "
-	"b.crc, coalesce(t.offset_ns + b.received_mono, b.received_at), b.raw_bytes, "
-	"b.stored_bytes, b.boot, b.received_mono, b.received_at "
-	"FROM deliveries d JOIN batches b ON b.id = d.batch_id LEFT JOIN boots t ON t.id = b.boot "
-	"WHERE d.destination_id = ?1 AND d.state = 'ready' AND (d.priority, d.batch_id) > (?2, ?3) "
-	"ORDER BY d.priority, d.batch_id LIMIT ?4";
+#define COLUMNS                                                                                 \
+	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, " \
+	"b.crc, coalesce(t.offset_ns + b.received_mono, b.received_at), b.raw_bytes, "          \
+	"b.stored_bytes, b.first_time, b.last_time, b.boot, b.received_mono, b.received_at "    \
+	"FROM deliveries d JOIN batches b ON b.id = d.batch_id LEFT JOIN boots t ON t.id = "    \
+	"b.boot "                                                                               \
+	"WHERE d.destination_id = ?1 AND d.state = 'ready' "
+static const char list_sql[] = COLUMNS "AND (d.priority, d.batch_id) > (?2, ?3) "
+				       "ORDER BY d.priority, d.batch_id LIMIT ?4";
+static const char newest_sql[] =
+	COLUMNS "AND d.priority = ?2 AND d.batch_id > ?3 AND d.batch_id < ?5 "
+		"ORDER BY d.batch_id DESC LIMIT ?4";
 /* What a rule has let go for this destination meanwhile is not sent, though others still need it.
  */
 static const char body_sql[] =
@@ -51,8 +57,10 @@ static const char body_sql[] =
 static void disconnect(struct claim_reader *r)
 {
 	(void)sqlite3_finalize(r->list);
+	(void)sqlite3_finalize(r->newest);
 	(void)sqlite3_finalize(r->body);
 	r->list = NULL;
+	r->newest = NULL;
 	r->body = NULL;
 	db_close(r->db);
 	r->db = NULL;
@@ -70,6 +78,8 @@ static enum status connect_file(struct claim_reader *r, struct err *e)
 	enum status st = db_open_reader(r->path, &r->db, e);
 	if (!st)
 		st = stmt_prepare(r->db, list_sql, &r->list, e);
+	if (!st)
+		st = stmt_prepare(r->db, newest_sql, &r->newest, e);
 	if (!st)
 		st = stmt_prepare(r->db, body_sql, &r->body, e);
 	if (st)
@@ -138,11 +148,11 @@ static enum encoding read_encoding(sqlite3_stmt *s, int column)
 	return i;
 }
 
-static void read_claim(const struct claim_reader *r, int64_t destination_id, struct claim *c)
+static void read_claim(const struct claim_reader *r, sqlite3_stmt *s, int64_t destination_id,
+		       struct claim *c)
 {
-	sqlite3_stmt *s = r->list;
-	int64_t age = boot_age_ns(&r->boot, sqlite3_column_int64(s, 11),
-				  sqlite3_column_int64(s, 12), sqlite3_column_int64(s, 13));
+	int64_t age = boot_age_ns(&r->boot, sqlite3_column_int64(s, 13),
+				  sqlite3_column_int64(s, 14), sqlite3_column_int64(s, 15));
 	*c = (struct claim){
 		.batch_id = sqlite3_column_int64(s, 0),
 		.priority = sqlite3_column_int(s, 1),
@@ -155,32 +165,55 @@ static void read_claim(const struct claim_reader *r, int64_t destination_id, str
 		.received_at_ns = sqlite3_column_int64(s, 8),
 		.raw_bytes = (size_t)sqlite3_column_int64(s, 9),
 		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
+		.first_time_ns = sqlite3_column_int64(s, 11),
+		.last_time_ns = sqlite3_column_int64(s, 12),
 		.destination_id = destination_id,
 		.received_boot_ns = now_boot_ns() - age,
 	};
+}
+
+/* The statement's other parameters are bound. */
+static enum status list(struct claim_reader *r, sqlite3_stmt *s, int64_t destination_id,
+			struct claim *ret, size_t max, size_t *ret_count, struct err *e)
+{
+	size_t n = 0;
+	enum status st = ST_OK;
+	stmt_bind_int(s, 1, destination_id);
+	stmt_bind_int(s, 4, (int64_t)max);
+	while (n < max && (st = stmt_step(s, e)) == ST_OK)
+		read_claim(r, s, destination_id, &ret[n++]);
+	stmt_reset(s);
+	if (st && st != ST_END)
+		return give_up(r, st);
+	*ret_count = n;
+	return ST_OK;
 }
 
 enum status claim_list(struct claim_reader *r, int64_t destination_id, int after_priority,
 		       int64_t after_batch_id, struct claim *ret, size_t max, size_t *ret_count,
 		       struct err *e)
 {
-	size_t n = 0;
 	enum status st = refresh(r, e);
 	if (!st)
 		st = refresh_boot(r, e);
 	if (st)
-		return give_up(r, st);
-	stmt_bind_int(r->list, 1, destination_id);
+		return st;
 	stmt_bind_int(r->list, 2, after_priority);
 	stmt_bind_int(r->list, 3, after_batch_id);
-	stmt_bind_int(r->list, 4, (int64_t)max);
-	while (n < max && (st = stmt_step(r->list, e)) == ST_OK)
-		read_claim(r, destination_id, &ret[n++]);
-	stmt_reset(r->list);
-	if (st && st != ST_END)
-		return give_up(r, st);
-	*ret_count = n;
-	return ST_OK;
+	return list(r, r->list, destination_id, ret, max, ret_count, e);
+}
+
+enum status claim_list_newest(struct claim_reader *r, int64_t destination_id, int priority,
+			      int64_t after_batch_id, int64_t before_batch_id, struct claim *ret,
+			      size_t max, size_t *ret_count, struct err *e)
+{
+	enum status st = refresh(r, e);
+	if (st)
+		return st;
+	stmt_bind_int(r->newest, 2, priority);
+	stmt_bind_int(r->newest, 3, after_batch_id);
+	stmt_bind_int(r->newest, 5, before_batch_id);
+	return list(r, r->newest, destination_id, ret, max, ret_count, e);
 }
 
 static enum status append_body(sqlite3_stmt *s, const struct claim *c, struct buf *out,

@@ -21,6 +21,8 @@ struct claim {
 	int64_t destination_id;
 	int64_t received_at_ns;   /* by the corrected wall clock */
 	int64_t received_boot_ns; /* at the latest, by now_boot_ns: may be before this boot */
+	int64_t first_time_ns;    /* of the data; 0: unknown */
+	int64_t last_time_ns;
 	size_t raw_bytes;
 	size_t stored_bytes;
 };
@@ -34,6 +36,12 @@ void claim_reader_close(struct claim_reader *r);
 MUST_USE enum status claim_list(struct claim_reader *r, int64_t destination_id, int after_priority,
 				int64_t after_batch_id, struct claim *ret, size_t max,
 				size_t *ret_count, struct err *e);
+/* The same from the other end: up to max ready deliveries of one priority with a batch id above
+ * after_batch_id and below before_batch_id, the newest first. */
+MUST_USE enum status claim_list_newest(struct claim_reader *r, int64_t destination_id, int priority,
+				       int64_t after_batch_id, int64_t before_batch_id,
+				       struct claim *ret, size_t max, size_t *ret_count,
+				       struct err *e);
 /* Appends the payload as stored (claim.encoding). ST_CORRUPT: its checksum differs or it cannot be
  * read. ST_NOT_FOUND: the delivery is gone, or not ready any more. */
 MUST_USE enum status claim_body(struct claim_reader *r, const struct claim *c, struct buf *out,

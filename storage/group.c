@@ -101,6 +101,7 @@ static enum status try_group(struct writer *w, struct group *g, enum status admi
 	struct queue *q = &w->store.queue;
 	int64_t changes = 0;
 	q->ignored = 0;
+	q->has_losses = false;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	memset(g->admits, 0, sizeof(g->admits[0]) * g->count);
 	enum status st = admit ? ST_OK : admit_prepare(w, g);
@@ -198,6 +199,8 @@ static void note_stored(struct writer *w, const struct group *g, int64_t last_id
 		series_add(w->metrics.ignored, (double)q->ignored);
 		q->ignored = 0;
 	}
+	if (q->has_losses && w->losses)
+		chan_ring(w->losses);
 	/* A salvage inserts by jobs, for whom is not known here: a ring too many does no harm. */
 	bool is_by_jobs = q->last_id > last_id + (int64_t)sums.rows;
 	uint64_t slots = is_by_jobs ? UINT64_MAX : sums.slots;

@@ -291,6 +291,11 @@ static void loss_row(void *arg, sqlite3_stmt *stmt)
 	}
 }
 
+#define LOSSES                                                                         \
+	"SELECT l.id, l.at, d.name, l.signal, l.class, l.reason, l.records, l.bytes, " \
+	"l.first_time, l.last_time, l.detail FROM losses l "                           \
+	"LEFT JOIN destinations d ON d.id = l.destination_id "
+
 enum status inspect_losses(struct inspect *in, int64_t before_id, int limit,
 			   void (*row)(void *ctx, const struct inspect_loss *l), void *ctx,
 			   int64_t *ret_next, struct err *e)
@@ -298,17 +303,39 @@ enum status inspect_losses(struct inspect *in, int64_t before_id, int limit,
 	struct loss_ctx c = { .row = row, .ctx = ctx, .limit = limit };
 	char sql[400];
 	/* One row more than wanted tells whether there is a next page. */
-	(void)snprintf(
-		sql, sizeof(sql),
-		"SELECT l.id, l.at, d.name, l.signal, l.class, l.reason, l.records, l.bytes, "
-		"l.first_time, l.last_time, l.detail FROM losses l "
-		"LEFT JOIN destinations d ON d.id = l.destination_id "
-		"WHERE l.id < ?1 ORDER BY l.id DESC LIMIT %d",
-		limit + 1);
+	(void)snprintf(sql, sizeof(sql), LOSSES "WHERE l.id < ?1 ORDER BY l.id DESC LIMIT %d",
+		       limit + 1);
 	enum status st = read_all(in, sql, before_id > 0 ? before_id : INT64_MAX, loss_row, &c, e);
 	if (!st)
 		*ret_next = c.count > limit ? c.last_id : 0;
 	return st;
+}
+
+enum status inspect_losses_behind(struct inspect *in, int64_t after_id, int limit,
+				  void (*row)(void *ctx, const struct inspect_loss *l), void *ctx,
+				  struct err *e)
+{
+	struct loss_ctx c = { .row = row, .ctx = ctx, .limit = limit };
+	char sql[400];
+	(void)snprintf(sql, sizeof(sql), LOSSES "WHERE l.id > ?1 ORDER BY l.id LIMIT %d", limit);
+	return read_all(in, sql, after_id, loss_row, &c, e);
+}
+
+enum status inspect_setting(struct inspect *in, const char *name, int64_t *ret, struct err *e)
+{
+	sqlite3_stmt *stmt = NULL;
+	enum status st = inspect_begin(in, 0, e);
+	if (!st)
+		st = inspect_prepare(in, "SELECT value FROM settings WHERE name = ?1", &stmt, e);
+	if (!st && sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC))
+		st = inspect_fail(in, SQLITE_ERROR, e);
+	if (!st)
+		st = inspect_step(in, stmt, e);
+	if (!st || st == ST_END)
+		*ret = st ? 0 : sqlite3_column_int64(stmt, 0);
+	(void)sqlite3_finalize(stmt);
+	inspect_end(in);
+	return st == ST_END ? ST_OK : st;
 }
 
 static void loss_sum_row(void *arg, sqlite3_stmt *stmt)

@@ -153,6 +153,13 @@ struct inspect_loss {
 MUST_USE enum status inspect_losses(struct inspect *in, int64_t before_id, int limit,
 				    void (*row)(void *ctx, const struct inspect_loss *l), void *ctx,
 				    int64_t *ret_next, struct err *e);
+/* Up to limit losses behind after_id, oldest first: the other way round. */
+MUST_USE enum status inspect_losses_behind(struct inspect *in, int64_t after_id, int limit,
+					   void (*row)(void *ctx, const struct inspect_loss *l),
+					   void *ctx, struct err *e);
+/* A value of the table settings; 0 where it is not there. */
+MUST_USE enum status inspect_setting(struct inspect *in, const char *name, int64_t *ret,
+				     struct err *e);
 /* Records lost in ledger rows behind *after_id, summed by destination, signal and reason (the other
  * fields are not set); *after_id moves to the newest row. */
 MUST_USE enum status inspect_loss_sums(struct inspect *in, int64_t *after_id,

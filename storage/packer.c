@@ -13,7 +13,7 @@
  *
  *   free    -> packing  [pack_some]
  *   packing -> given    [pack_some]        writer_give: it is the writer's
- *   packing -> free     [pack_some]        no put was taken, or it could not be compressed
+ *   packing -> free     [give_up]          no put was taken, or it could not be compressed
  *   given   -> free     [on_packed_done]   on the writer's thread: every put is completed
  *
  * Each put is completed exactly once: by on_packed_done with the writer's result, or here with a
@@ -52,6 +52,7 @@ struct packer {
 	/* the packer thread's own */
 	struct chan_item *pending;
 	struct chan_item **pending_end;
+	size_t alone_count; /* so many at the front are packed alone */
 	struct packed *free[PACKS_MAX];
 	size_t free_count;
 	size_t given_bytes; /* raw, of those that are given */
@@ -176,14 +177,15 @@ static bool is_busy(const struct packer *p)
 	return waiting >= BUSY_BYTES || (p->given_bytes > 0 && waiting >= BUSY_BEHIND_BYTES);
 }
 
-/* Pack from the front of what waits. *ret_puts: those that were taken, in order. A status: it could
- * not be packed; puts that are themselves at fault are completed here. */
+/* Pack from the front of what waits: packed->puts are those that were taken, in order. A status: it
+ * could not be packed; puts that are themselves at fault are completed here. */
 static enum status fill(struct packer *p, struct packed *packed)
 {
 	struct chan_item **end = &packed->puts;
 	size_t bytes = 0;
+	size_t count_max = p->alone_count > 0 ? 1 : PACK_PUTS_MAX;
 	pack_begin(p->pack, packed, is_busy(p));
-	while (p->pending && bytes < PACK_BYTES_MAX && packed->put_count < PACK_PUTS_MAX &&
+	while (p->pending && bytes < PACK_BYTES_MAX && packed->put_count < count_max &&
 	       pack_has_room(p->pack)) {
 		struct chan_item *item = pop_pending(p);
 		if (is_blocked(p, item)) {
@@ -205,15 +207,39 @@ static enum status fill(struct packer *p, struct packed *packed)
 	return pack_flush(p->pack);
 }
 
+/* The puts go back to the front of what waits, each to be packed alone: so only the one that cannot
+ * be packed fails, and not those that happened to come with it. */
+static void isolate(struct packer *p, struct packed *packed)
+{
+	struct chan_item *last = packed->puts;
+	while (last->next)
+		last = last->next;
+	last->next = p->pending;
+	if (!p->pending)
+		p->pending_end = &last->next;
+	p->pending = packed->puts;
+	p->alone_count = packed->put_count;
+}
+
+static void give_up(struct packer *p, struct packed *packed, enum status st)
+{
+	bool is_ours = st && status_class(st) != CLASS_RETRY;
+	if (is_ours && packed->put_count > 1)
+		isolate(p, packed);
+	else
+		complete_all(p, packed->puts, is_ours ? ST_UNAVAILABLE : st);
+	packed_empty(packed);
+	p->free[p->free_count++] = packed;
+}
+
 static void pack_some(struct packer *p)
 {
 	struct packed *packed = p->free[--p->free_count];
 	enum status st = fill(p, packed);
+	if (p->alone_count > 0)
+		p->alone_count--;
 	if (st || packed->put_count == 0) {
-		complete_all(p, packed->puts,
-			     status_class(st) == CLASS_RETRY ? st : ST_UNAVAILABLE);
-		packed->puts = NULL;
-		p->free[p->free_count++] = packed;
+		give_up(p, packed, st);
 		return;
 	}
 	/* Since when it waits is what the writer's commit_interval goes by. */

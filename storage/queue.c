@@ -5,7 +5,8 @@
  *     batch go in the transaction that takes the last delivery.
  * (2) A delivery leaves the table only in the transaction that counts its outcome in `totals`.
  * (3) Per destination and signal, at each commit: accepted = queued + dead + the other outcomes.
- *     So whatever inserts a delivery counts `accepted`, in the same transaction.
+ *     So whatever inserts a delivery counts `accepted`, in the same transaction; but for the parts
+ *     of a batch (SETTLE_SPLIT), whose records were accepted with the whole.
  * (4) A batch id is never given out twice, also not over a file that was set aside: a settlement
  *     that comes late can only meet its own batch, or nothing.
  * (5) A settlement may come twice (its first commit failed after it reached the disk): the second
@@ -17,6 +18,8 @@
  *   ready  -> ready   [queue_settle, SETTLE_RETRY]
  *   ready  -> dead    [queue_settle, SETTLE_DEAD]
  *   ready  -> gone    [queue_settle, SETTLE_DELIVERED] [queue_reroute]   gone: the row is deleted
+ *   ready  -> gone    [queue_settle, SETTLE_MOVED, SETTLE_UNREADABLE]
+ *   ready  -> gone, and its parts  (none) -> dead    [queue_settle, SETTLE_SPLIT]
  *   any    -> gone    [storage/depart.c: expired, evicted]
  *   dead   -> ready   [redrive.c, replay]
  *   any    -> gone    [redrive.c, purge and move]
@@ -226,6 +229,7 @@ enum status queue_find_delivery(struct queue *q, int64_t batch_id, int64_t desti
 		.batch_records = sqlite3_column_int64(s, 5),
 		.first_time_ns = sqlite3_column_int64(s, 6),
 		.last_time_ns = sqlite3_column_int64(s, 7),
+		.priority = sqlite3_column_int(s, 8),
 	};
 	stmt_reset(s);
 	return ST_OK;
@@ -261,12 +265,13 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 	stmt_bind_nonzero(s, 8, l->first_time_ns);
 	stmt_bind_nonzero(s, 9, l->last_time_ns);
 	stmt_bind_words(s, 10, l->detail);
+	q->has_losses = true;
 	return stmt_run(s, &q->err);
 }
 
-/* Records that the destination refused within an export that it took. */
-static enum status count_rejected(struct queue *q, const struct settlement *s,
-				  const struct queue_delivery *d, int64_t rejected)
+enum status queue_lose_of(struct queue *q, const struct settlement *s,
+			  const struct queue_delivery *d, enum outcome outcome, int64_t records,
+			  struct bytes detail)
 {
 	int64_t all = d->batch_records > 0 ? d->batch_records : 1;
 	struct queue_loss loss = {
@@ -274,14 +279,14 @@ static enum status count_rejected(struct queue *q, const struct settlement *s,
 		.destination_id = d->destination_id,
 		.signal = signal_text(d->signal),
 		.class = record_class_text(d->class),
-		.reason = outcome_text(OUTCOME_REJECTED),
-		.records = rejected,
-		.bytes = (int64_t)((double)d->stored_bytes * (double)rejected / (double)all),
+		.reason = outcome_text(outcome),
+		.records = records,
+		.bytes = (int64_t)((double)d->stored_bytes * (double)records / (double)all),
 		.first_time_ns = d->first_time_ns,
 		.last_time_ns = d->last_time_ns,
-		.detail = bytes_str(s->error),
+		.detail = detail,
 	};
-	enum status st = queue_count(q, d->destination_id, d->signal, OUTCOME_REJECTED, rejected);
+	enum status st = queue_count(q, d->destination_id, d->signal, outcome, records);
 	return st ? st : queue_lose(q, &loss);
 }
 
@@ -294,7 +299,8 @@ static enum status settle_delivered(struct queue *q, const struct settlement *s,
 		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED,
 				 d->records - rejected);
 	if (!st && rejected > 0)
-		st = count_rejected(q, s, d, rejected);
+		/* Within an export that the destination took. */
+		st = queue_lose_of(q, s, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
 	return st ? st : queue_remove_delivery(q, d);
 }
 
@@ -338,6 +344,15 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			break;
 		case SETTLE_DEAD:
 			st = settle_kept(q, s, &d, DELIVERY_DEAD);
+			break;
+		case SETTLE_SPLIT:
+			st = queue_settle_split(q, s, &d, item);
+			break;
+		case SETTLE_MOVED:
+			st = queue_settle_moved(q, &d, item->to_destination_id);
+			break;
+		case SETTLE_UNREADABLE:
+			st = queue_settle_unreadable(q, s, &d);
 			break;
 		case SETTLE_EXPIRED:
 			st = depart_delivery(q, d.batch_id, d.destination_id, DELIVERY_READY,

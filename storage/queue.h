@@ -36,6 +36,7 @@ struct queue {
 	sqlite3 *db;
 	struct boot boot;   /* new batches are of it; id 0: not registered */
 	struct err err;     /* the words of the last failure */
+	bool has_losses;    /* rows for the ledger, in the open transaction */
 	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
 	int64_t last_id;    /* of the last batch that was inserted, committed or not */
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
@@ -83,6 +84,9 @@ MUST_USE enum status queue_insert(struct queue *q, const struct queue_batch *b,
 MUST_USE enum status queue_settle(struct queue *q, const struct settlement *s);
 /* ST_NOT_FOUND: no such destination. */
 MUST_USE enum status queue_update_destination(struct queue *q, const struct destination_update *u);
+/* The same for reading. */
+MUST_USE enum status queue_stored_destination(struct queue *q, int64_t id,
+					      struct destination_stored *ret);
 
 /* Find or make the destination by name; id 0 lets the queue choose. One that is not configured
  * takes nothing from a row that is. */
@@ -124,6 +128,8 @@ struct queue_loss {
 };
 MUST_USE enum status queue_lose(struct queue *q, const struct queue_loss *l);
 
+/* A row of `settings`: a value that outlives the process. */
+MUST_USE enum status queue_save_setting(struct queue *q, const char *name, int64_t value);
 /* A row of `salvages` for a file that was set aside at found_at. */
 MUST_USE enum status queue_add_salvage(struct queue *q, const char *path, int64_t found_at_ns,
 				       const char *reason);

@@ -4,6 +4,7 @@
  * transaction; `accepted` moves along, so the books of both destinations balance at each commit
  * (3). It goes in slices, so that a backlog of any size neither holds the writer up nor needs
  * memory. */
+#include <stdio.h>
 #include <string.h>
 
 #include "gateway/base/now.h"
@@ -38,11 +39,54 @@ enum status queue_update_destination(struct queue *q, const struct destination_u
 	return !st && sqlite3_changes(q->db) == 0 ? ST_NOT_FOUND : st;
 }
 
+enum status queue_stored_destination(struct queue *q, int64_t id, struct destination_stored *ret)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_DESTINATION_STORED, &s);
+	if (st)
+		return st;
+	stmt_bind_int(s, 1, id);
+	st = stmt_step(s, &q->err);
+	if (st)
+		return st == ST_END ? ST_NOT_FOUND : st;
+	const char *state = (const char *)sqlite3_column_text(s, 0);
+	const char *reason = (const char *)sqlite3_column_text(s, 2);
+	*ret = (struct destination_stored){ .since_ns = sqlite3_column_int64(s, 1) };
+	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
+		if (state && strcmp(state, destination_state_text((enum destination_state)i)) == 0)
+			ret->state = (enum destination_state)i;
+	(void)snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
+	stmt_reset(s);
+	return ST_OK;
+}
+
+/* ST_END: there is none of that name. */
+static enum status find_destination(struct queue *q, const char *name, int64_t *ret_id)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_DESTINATION_FIND, &s);
+	if (st)
+		return st;
+	stmt_bind_text(s, 1, bytes_str(name));
+	st = stmt_step(s, &q->err);
+	if (!st) {
+		*ret_id = sqlite3_column_int64(s, 0);
+		stmt_reset(s);
+	}
+	return st;
+}
+
 enum status queue_destination(struct queue *q, const char *name, const char *kind, int64_t id,
 			      bool is_configured, int64_t *ret_id)
 {
 	sqlite3_stmt *s = NULL;
-	enum status st = queue_statement(q, Q_DESTINATION_UPSERT, &s);
+	int64_t known = 0;
+	/* An upsert without an id takes a new one before it finds the row that is there. */
+	enum status st = find_destination(q, name, &known);
+	if (st && st != ST_END)
+		return st;
+	id = id ? id : known;
+	st = queue_statement(q, Q_DESTINATION_UPSERT, &s);
 	if (st)
 		return st;
 	stmt_bind_nonzero(s, 1, id);
@@ -52,15 +96,7 @@ enum status queue_destination(struct queue *q, const char *name, const char *kin
 	stmt_bind_int(s, 5, now_wall_ns());
 	st = stmt_run(s, &q->err);
 	if (!st)
-		st = queue_statement(q, Q_DESTINATION_FIND, &s);
-	if (st)
-		return st;
-	stmt_bind_text(s, 1, bytes_str(name));
-	st = stmt_step(s, &q->err);
-	if (!st) {
-		*ret_id = sqlite3_column_int64(s, 0);
-		stmt_reset(s);
-	}
+		st = find_destination(q, name, ret_id);
 	return st == ST_END ? ST_INTERNAL : st;
 }
 
@@ -141,6 +177,17 @@ enum status queue_reroute(struct queue *q, int64_t from_id, const struct queue_r
 							.batch_id = rows[count - 1].batch_id };
 	*ret_count = count;
 	return ST_OK;
+}
+
+enum status queue_save_setting(struct queue *q, const char *name, int64_t value)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_SETTING_SAVE, &s);
+	if (st)
+		return st;
+	stmt_bind_text(s, 1, bytes_str(name));
+	stmt_bind_int(s, 2, value);
+	return stmt_run(s, &q->err);
 }
 
 enum status queue_add_salvage(struct queue *q, const char *path, int64_t found_at_ns,

@@ -1,5 +1,6 @@
 /* storage/queue_sql.h - the statements of the queue by name, for storage/queue*.c only.
- * Owner: the writer thread. Needs: storage/queue.h. */
+ * Owner: the writer thread. Needs: storage/queue.h.
+ * large file: all SQL of the queue, in one place. */
 #ifndef STORAGE_QUEUE_SQL_H
 #define STORAGE_QUEUE_SQL_H
 
@@ -18,9 +19,23 @@
 	X(DELIVERY_INSERT,                                                                         \
 	  "INSERT INTO deliveries (batch_id, destination_id, priority, state, records) "           \
 	  "VALUES (?1, ?2, ?3, 'ready', ?4) ON CONFLICT DO NOTHING")                               \
+	X(PART_INSERT,                                                                             \
+	  "INSERT INTO batches (received_at, signal, tenant, class, priority, requests, records, " \
+	  "raw_bytes, stored_bytes, encoding, crc, service, first_time, last_time, preview, "      \
+	  "boot, "                                                                                 \
+	  "received_mono) SELECT received_at, signal, tenant, class, priority, requests, ?2, ?3, " \
+	  "?4, ?5, ?6, coalesce(?7, service), coalesce(?8, first_time), coalesce(?9, last_time), " \
+	  "coalesce(?10, preview), boot, received_mono FROM batches WHERE id = ?1")                \
+	X(PART_DELIVERY_INSERT,                                                                    \
+	  "INSERT INTO deliveries (batch_id, destination_id, priority, state, records, attempts, " \
+	  "last_attempt_at, last_status, last_error) SELECT ?3, destination_id, priority, ?4, "    \
+	  "?5, "                                                                                   \
+	  "attempts + 1, ?6, ?7, ?8 FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")  \
+	X(PAYLOAD_ANY, "SELECT 1 FROM payloads WHERE batch_id = ?1")                               \
 	X(DELIVERY_FIND,                                                                           \
 	  "SELECT d.state, d.records, b.signal, b.class, b.stored_bytes, b.records, "              \
-	  "b.first_time, b.last_time FROM deliveries d JOIN batches b ON b.id = d.batch_id "       \
+	  "b.first_time, b.last_time, d.priority FROM deliveries d JOIN batches b ON b.id = "      \
+	  "d.batch_id "                                                                            \
 	  "WHERE d.batch_id = ?1 AND d.destination_id = ?2")                                       \
 	X(DELIVERY_UPDATE,                                                                         \
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
@@ -42,6 +57,7 @@
 	X(DESTINATION_UPDATE,                                                                      \
 	  "UPDATE destinations SET state = ?2, state_since = ?3, next_attempt_at = ?4, "           \
 	  "last_success_at = coalesce(?5, last_success_at), reason = ?6 WHERE id = ?1")            \
+	X(DESTINATION_STORED, "SELECT state, state_since, reason FROM destinations WHERE id = ?1") \
 	X(DESTINATION_UPSERT,                                                                      \
 	  "INSERT INTO destinations (id, name, kind, is_configured, state_since) "                 \
 	  "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET kind = "                   \
@@ -54,6 +70,8 @@
 	  "SELECT d.batch_id, d.priority, d.records, b.signal, b.class FROM deliveries d "         \
 	  "JOIN batches b ON b.id = d.batch_id WHERE d.destination_id = ?1 AND d.state = 'ready' " \
 	  "AND (d.priority, d.batch_id) > (?2, ?3) ORDER BY d.priority, d.batch_id LIMIT ?4")      \
+	X(SETTING_SAVE, "INSERT INTO settings (name, value) VALUES (?1, ?2) "                      \
+			"ON CONFLICT DO UPDATE SET value = excluded.value")                        \
 	X(SALVAGE_INSERT,                                                                          \
 	  "INSERT INTO salvages (path, found_at, reason, state) VALUES (?1, ?2, ?3, 'running') "   \
 	  "ON CONFLICT DO NOTHING")                                                                \
@@ -117,6 +135,7 @@ struct queue_delivery {
 	int64_t batch_id;
 	int64_t destination_id;
 	enum delivery_state state;
+	int priority;
 	int64_t records; /* still owed */
 	enum signal signal;
 	enum record_class class;
@@ -130,6 +149,18 @@ MUST_USE enum status queue_find_delivery(struct queue *q, int64_t batch_id, int6
 					 struct queue_delivery *ret);
 /* With its batch and payload where it is the last one. The caller has counted the outcome. */
 MUST_USE enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *d);
+/* Count so many of its records as an outcome other than delivered, with a row in the ledger. */
+MUST_USE enum status queue_lose_of(struct queue *q, const struct settlement *s,
+				   const struct queue_delivery *d, enum outcome outcome,
+				   int64_t records, struct bytes detail);
+/* The outcomes in storage/queue_part.c. */
+MUST_USE enum status queue_settle_split(struct queue *q, const struct settlement *s,
+					const struct queue_delivery *d,
+					const struct settle_item *item);
+MUST_USE enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
+					int64_t to_destination_id);
+MUST_USE enum status queue_settle_unreadable(struct queue *q, const struct settlement *s,
+					     const struct queue_delivery *d);
 /* (3) Counts accepted, unless the delivery is there already. */
 MUST_USE enum status queue_insert_delivery(struct queue *q, int64_t batch_id,
 					   int64_t destination_id, int priority, int64_t records,

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "gateway/base/characters.h"
+
 struct out {
 	char *p;
 	size_t n;
@@ -59,19 +61,6 @@ static bool is_status(const char *start, const char *p, size_t n)
 	return n == 3 && p - start >= 5 && memcmp(p - 5, "HTTP ", 5) == 0;
 }
 
-/* Not in the middle of a character: its continuation bytes are 10xxxxxx. */
-static size_t whole_characters(const char *p, size_t n)
-{
-	size_t lead = n;
-	while (lead > 0 && n - lead < 3 && ((unsigned char)p[lead - 1] & 0xc0) == 0x80)
-		lead--;
-	if (lead == 0 || (unsigned char)p[lead - 1] < 0xc0)
-		return n;
-	unsigned char c = (unsigned char)p[lead - 1];
-	size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-	return n - (lead - 1) < length ? lead - 1 : n;
-}
-
 void reason_of(const char *error, char *ret, size_t size)
 {
 	struct out o = { .p = ret, .room = size - 1 };
@@ -94,6 +83,6 @@ void reason_of(const char *error, char *ret, size_t size)
 		}
 		p += n;
 	}
-	o.n = whole_characters(ret, o.n);
+	o.n = characters_whole(ret, o.n);
 	ret[o.n] = '\0';
 }

@@ -1,5 +1,5 @@
 /* storage/reason.h - what the errors of dead letters have in common: the words without the numbers.
- * Owner: stateless. Needs: nothing. */
+ * Owner: stateless. Needs: gateway/base. */
 #ifndef STORAGE_REASON_H
 #define STORAGE_REASON_H
 

@@ -12,9 +12,9 @@
  * A purge writes one row of the ledger for each signal and class of the slice, and not for each
  * batch: a purged backlog must not leave a ledger as long as itself.
  *
- * A destination holds what it is about to send in memory. So after each commit the count of changes
- * goes up and all destinations are woken: they compare it, forget what they had not begun to send,
- * and read their queue from the front. */
+ * A destination holds what it is about to send in memory. So after each commit its count of changes
+ * goes up and it is woken: it compares, forgets what it has not begun to send, and reads its queue
+ * from the front. */
 #include "storage/redrive.h"
 
 #include "gateway/base/container.h"
@@ -146,8 +146,11 @@ static void done(struct write_job *job, enum status st)
 {
 	struct redrive *r = container_of(job, struct redrive, job);
 	r->status = st;
-	if (!st && r->batches)
-		writer_changed(r->writer);
+	if (!st && r->batches) {
+		writer_changed(r->writer, r->destination_id);
+		if (r->action == REDRIVE_MOVE)
+			writer_changed(r->writer, r->to_id);
+	}
 	chan_give_item(&r->chan, &job->item);
 }
 

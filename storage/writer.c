@@ -136,10 +136,22 @@ void writer_set_quota(struct writer *w, int slot, uint64_t max_bytes)
 		bounds_add_quota(&w->chore.bounds, w->store.slots[slot].id, max_bytes);
 }
 
+enum status writer_destination_stored(struct writer *w, int64_t id, struct destination_stored *ret)
+{
+	CHECK(!w->is_started);
+	return queue_stored_destination(&w->store.queue, id, ret);
+}
+
 void writer_subscribe(struct writer *w, int slot, struct chan *chan)
 {
 	CHECK(!w->is_started && slot >= 0 && slot < w->store.slot_count);
 	w->subscribers[slot] = chan;
+}
+
+void writer_watch_losses(struct writer *w, struct chan *chan)
+{
+	CHECK(!w->is_started);
+	w->losses = chan;
 }
 
 /* The loop */
@@ -402,17 +414,32 @@ void writer_update_destination(struct writer *w, struct destination_update *u)
 	writer_give(w, &u->job);
 }
 
-uint64_t writer_changes(struct writer *w)
+static enum status apply_setting(struct queue *q, struct write_job *job)
 {
-	return atomic_load(&w->changes);
+	const struct setting_update *u = (const struct setting_update *)job;
+	return queue_save_setting(q, u->name, u->value);
 }
 
-void writer_changed(struct writer *w)
+void writer_save_setting(struct writer *w, struct setting_update *u)
 {
-	atomic_fetch_add(&w->changes, 1);
-	for (int i = 0; i < w->store.slot_count; i++)
+	u->job.apply = apply_setting;
+	writer_give(w, &u->job);
+}
+
+uint64_t writer_changes(struct writer *w, int slot)
+{
+	return atomic_load(&w->changes[slot]);
+}
+
+void writer_changed(struct writer *w, int64_t destination_id)
+{
+	for (int i = 0; i < w->store.slot_count; i++) {
+		if (w->store.slots[i].id != destination_id)
+			continue;
+		atomic_fetch_add(&w->changes[i], 1);
 		if (w->subscribers[i])
 			chan_ring(w->subscribers[i]);
+	}
 }
 
 enum status writer_state(struct writer *w)

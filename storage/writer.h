@@ -81,16 +81,38 @@ enum settle_outcome {
 	SETTLE_DELIVERED,
 	SETTLE_RETRY,
 	SETTLE_DEAD,
-	SETTLE_EXPIRED, /* past its queue.max_age: not sent */
+	SETTLE_SPLIT,      /* delivered but for its parts, which are dead letters of their own */
+	SETTLE_MOVED,      /* owed to another destination from now on */
+	SETTLE_UNREADABLE, /* its payload is not there: lost by damage, where that is true */
+	SETTLE_EXPIRED     /* past its queue.max_age: not sent */
+};
+
+enum { SETTLE_ERROR_MAX = 512 };
+
+/* Records of a batch that died while the others were delivered: a batch of their own, which takes
+ * everything that is not said here from the one that they were in. Borrowed until done. */
+struct settle_part {
+	uint32_t records;
+	size_t raw_bytes;
+	enum encoding encoding; /* of body */
+	struct bytes body;
+	int64_t first_time_ns; /* 0: as the batch's */
+	int64_t last_time_ns;
+	struct bytes service; /* empty: as the batch's */
+	struct bytes preview;
+	int status; /* as settlement's */
+	const char *error;
 };
 
 struct settle_item {
 	int64_t batch_id;
 	enum settle_outcome outcome;
-	uint32_t rejected_records; /* SETTLE_DELIVERED: of these, refused by OTLP partial success */
+	/* SETTLE_DELIVERED, SETTLE_SPLIT: of these, refused by OTLP partial success */
+	uint32_t rejected_records;
+	const struct settle_part *parts; /* SETTLE_SPLIT */
+	size_t part_count;
+	int64_t to_destination_id; /* SETTLE_MOVED */
 };
-
-enum { SETTLE_ERROR_MAX = 512 };
 
 struct settlement {
 	struct write_job job; /* job.apply is set by writer_settle */
@@ -123,6 +145,20 @@ struct destination_update {
 	char reason[SETTLE_ERROR_MAX];
 };
 
+/* The same as the last process left it. */
+struct destination_stored {
+	enum destination_state state;
+	int64_t since_ns;
+	char reason[SETTLE_ERROR_MAX];
+};
+
+/* A value of the table settings: it outlives the process. name is static. */
+struct setting_update {
+	struct write_job job; /* job.apply is set by writer_save_setting */
+	const char *name;
+	int64_t value;
+};
+
 /* Open or make the queue file (storage/db.h has the checks), take the lock, migrate, verify, set a
  * damaged file aside and start a new one. Logs nothing: e tells. ST_CONFLICT: another gateway has
  * it. ST_UNSUPPORTED: a newer version, another application, a network file system. */
@@ -135,22 +171,29 @@ MUST_USE enum status writer_destination(struct writer *w, const char *name, cons
  * of its least urgent class is evicted for it alone. 0: no bound of its own. Before writer_start.
  */
 void writer_set_quota(struct writer *w, int slot, uint64_t max_bytes);
+/* Before writer_start. ST_NOT_FOUND: no such destination. */
+MUST_USE enum status writer_destination_stored(struct writer *w, int64_t id,
+					       struct destination_stored *ret);
 /* Ring `chan` after each commit that stored something for the slot. chan must outlive the writer.
  */
 void writer_subscribe(struct writer *w, int slot, struct chan *chan);
-/* How often somebody replayed, purged or moved deliveries since the start (storage/redrive.h). Who
- * has claimed some reads them again where it differs; each time the subscribers are rung. */
-uint64_t writer_changes(struct writer *w);
+/* Ring `chan` after each commit that wrote rows of the loss ledger. As writer_subscribe. */
+void writer_watch_losses(struct writer *w, struct chan *chan);
+/* How often somebody replayed, purged or moved deliveries of the slot since the start
+ * (storage/redrive.h). Who has claimed some reads them again where it differs; each time the slot's
+ * subscriber is rung. */
+uint64_t writer_changes(struct writer *w, int slot);
 MUST_USE enum status writer_start(struct writer *w, struct err *e);
 /* Fail what waits with ST_STOPPING, checkpoint, close, join. Give nothing after this. Accepts NULL.
  */
 void writer_stop(struct writer *w);
 
-/* These four take the job; done gives it back. Never block, never fail: failures come through done.
+/* These five take the job; done gives it back. Never block, never fail: failures come through done.
  */
 void writer_put(struct writer *w, struct put_job *put);
 void writer_settle(struct writer *w, struct settlement *s);
 void writer_update_destination(struct writer *w, struct destination_update *u);
+void writer_save_setting(struct writer *w, struct setting_update *u);
 void writer_give(struct writer *w, struct write_job *job);
 
 /* What the queue would say to a put at this moment: ST_OK, ST_FULL, ST_NO_SPACE, ST_UNAVAILABLE,

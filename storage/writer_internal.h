@@ -51,7 +51,7 @@ struct writer {
 	atomic_bool is_degraded;
 	atomic_bool is_suspect;
 	atomic_bool is_stopping;
-	_Atomic uint64_t changes; /* writer_changes */
+	_Atomic uint64_t changes[DESTINATIONS_MAX]; /* writer_changes */
 	bool is_started;
 	pthread_t thread;
 	int lock_fd;
@@ -59,6 +59,7 @@ struct writer {
 	int64_t commit_interval_ns;
 	struct writer_limits limits;
 	struct chan *subscribers[DESTINATIONS_MAX];
+	struct chan *losses; /* writer_watch_losses; may be NULL */
 	struct writer_metrics metrics;
 
 	/* the writer thread's own */
@@ -86,8 +87,9 @@ struct writer {
 enum status group_run(struct writer *w, struct group *g);
 /* Complete every job with st, without a transaction. */
 void group_fail(struct group *g, enum status st);
-/* On the writer's thread: deliveries were changed by hand, and it is committed. */
-void writer_changed(struct writer *w);
+/* On the writer's thread: deliveries of the destination were changed by hand, and it is committed.
+ */
+void writer_changed(struct writer *w, int64_t destination_id);
 /* As writer_give, for a job that has waited since given_ns already. */
 void writer_give_as_of(struct writer *w, struct write_job *job, int64_t given_ns);
 

@@ -274,11 +274,11 @@ static enum status read_root(struct config_reader *r, const struct yaml_node *ro
 	if (!st)
 		st = config_read_routes(r, find_entry(root, "routes"));
 	if (!st && !*r->config->admin_token && !net_is_loopback(r->config->admin_endpoint))
-		return err_set(
-			r->e, ST_INVALID,
-			"%s: admin.endpoint %s is no loopback address, so that admin.token is "
-			"required",
-			r->name, r->config->admin_endpoint);
+		/* The default is loopback, so the file has one. */
+		return config_fail_at(
+			r, find_entry(find_entry(root, "admin"), "endpoint"),
+			"admin.endpoint %s is no loopback address, so that admin.token is required",
+			r->config->admin_endpoint);
 	return st;
 }
 

@@ -35,9 +35,25 @@ typedef struct config_map config_MAP;
 typedef struct config_map config_SECRET_MAP;
 
 /* Choices, in the order of config.def. */
-enum { CONFIG_KIND_OTLP_HTTP, CONFIG_KIND_OTLP_GRPC, CONFIG_KIND_FILE };
+enum {
+	CONFIG_KIND_OTLP_HTTP,
+	CONFIG_KIND_OTLP_GRPC,
+	CONFIG_KIND_PROMETHEUS,
+	CONFIG_KIND_LOKI,
+	CONFIG_KIND_FILE
+};
+enum { CONFIG_ORDER_FIFO, CONFIG_ORDER_FRESH_FIRST };
 enum { CONFIG_WHEN_FULL_REJECT, CONFIG_WHEN_FULL_DROP_OLDEST };
 enum { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP, CONFIG_COMPRESSION_ZSTD };
+enum { CONFIG_PROMETHEUS_AUTO, CONFIG_PROMETHEUS_1, CONFIG_PROMETHEUS_2 };
+enum {
+	CONFIG_PROMETHEUS_ESCAPED_SUFFIXED,
+	CONFIG_PROMETHEUS_ESCAPED,
+	CONFIG_PROMETHEUS_SUFFIXED,
+	CONFIG_PROMETHEUS_AS_IS
+};
+enum { CONFIG_LOKI_FORMAT_PROTOBUF, CONFIG_LOKI_FORMAT_JSON };
+enum { CONFIG_LOKI_LONG_LINES_CUT, CONFIG_LOKI_LONG_LINES_LEAVE_OUT };
 
 struct destination_config {
 	char *name;
@@ -53,7 +69,7 @@ struct destination_config {
 #undef OPT_UPLINK
 };
 
-enum { UPLINKS_MAX = 16 };
+enum { UPLINKS_MAX = 16, UPLINK_RATE_MIN = 512 };
 
 /* What destinations share on their way out. */
 struct uplink_config {
@@ -112,6 +128,8 @@ MUST_USE enum status config_default(struct config **ret, struct err *e);
 void config_free(struct config *c);
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
+/* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */
+bool config_read_rate(const char *text, uint64_t *ret);
 /* docs/configuration.md. */
 MUST_USE enum status config_write_docs(struct buf *out);
 

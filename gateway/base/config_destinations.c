@@ -137,6 +137,18 @@ static enum status check_otlp_http(const struct destination_reading *dr)
 	return st ? st : check_network(dr);
 }
 
+static enum status check_loki(const struct destination_reading *dr)
+{
+	const struct destination_config *d = dr->d;
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node, "destination %s: endpoint is missing",
+				       d->name);
+	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st)
+		st = check_network(dr);
+	return st ? st : config_check_loki(dr);
+}
+
 /* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
 static enum status check_otlp_grpc(const struct destination_reading *dr)
 {
@@ -151,6 +163,40 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
 	return check_network(dr);
+}
+
+/* Names that go out as they stand here. */
+static bool is_label_name(const char *s)
+{
+	return *s && !(*s >= '0' && *s <= '9') && strncmp(s, "__", 2) != 0 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+		       strlen(s);
+}
+
+static enum status check_prometheus(const struct destination_reading *dr)
+{
+	enum { LABELS_MAX = 32 };
+	const struct destination_config *d = dr->d;
+	const struct config_map *labels = &d->prometheus_external_labels;
+	if (!*d->endpoint)
+		return config_fail_key(dr->r, dr->node,
+				       "destination %s: endpoint is missing: the URL of the "
+				       "receiver, as in http://prometheus:9090/api/v1/write",
+				       d->name);
+	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st)
+		st = check_network(dr);
+	for (size_t i = 0; i < labels->count && !st; i++)
+		if (i >= LABELS_MAX || !is_label_name(labels->items[i].key))
+			return config_fail_at(
+				dr->r, config_given_node(dr, "prometheus.external_labels"),
+				"destination %s: prometheus.external_labels: \"%.64s\" %s", d->name,
+				labels->items[i].key,
+				i >= LABELS_MAX ?
+					"is one label too many: the most is 32" :
+					"is no label name: letters, digits and _, no digit "
+					"first, not __ first");
+	return st;
 }
 
 /* Two writers of one file would rotate it under each other. */
@@ -189,6 +235,8 @@ static enum status check_destination(const struct destination_reading *dr)
 	static enum status (*const checks[])(const struct destination_reading *) = {
 		[CONFIG_KIND_OTLP_HTTP] = check_otlp_http,
 		[CONFIG_KIND_OTLP_GRPC] = check_otlp_grpc,
+		[CONFIG_KIND_PROMETHEUS] = check_prometheus,
+		[CONFIG_KIND_LOKI] = check_loki,
 		[CONFIG_KIND_FILE] = check_file,
 	};
 	enum status st = check_kind(dr);
@@ -196,6 +244,8 @@ static enum status check_destination(const struct destination_reading *dr)
 		st = checks[d->kind](dr);
 	if (!st)
 		st = check_uplink(dr);
+	if (!st)
+		st = config_check_order(dr);
 	if (!st && d->retry_initial_interval > d->retry_max_interval) {
 		const struct yaml_node *n =
 			config_given_node(dr, "retry_on_failure.initial_interval");
@@ -241,7 +291,7 @@ enum status config_read_destinations(struct config_reader *r, const struct yaml_
 	enum status st = ST_OK;
 	for (const struct yaml_node *n = map->first; n && !st; n = n->next)
 		st = read_destination(r, n);
-	return st;
+	return st ? st : config_check_diversions(r, map);
 }
 
 static const char *signal_word(unsigned i)
@@ -358,13 +408,42 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 	return st;
 }
 
+enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
+
+/* The signals that a kind of destination takes, as bits. */
+static unsigned signals_of(const struct destination_config *d)
+{
+	return d->kind == CONFIG_KIND_LOKI       ? 1u << SIGNAL_LOGS :
+	       d->kind == CONFIG_KIND_PROMETHEUS ? 1u << SIGNAL_METRICS :
+						   ALL_SIGNALS;
+}
+
 static struct route_config *add_route(struct config *c)
 {
 	struct route_config *route = &c->routes[c->route_count++];
-	route->signal_mask = (1u << SIGNAL_COUNT) - 1;
+	route->signal_mask = ALL_SIGNALS;
 	route->class_mask = (1u << RECORD_CLASS_COUNT) - 1;
 	route->to = xcalloc(1, sizeof(char *));
 	return route;
+}
+
+/* What a destination cannot take would only become dead letters there. */
+static enum status check_signals(const struct config_reader *r, const struct yaml_node *n,
+				 const struct route_config *route)
+{
+	const struct config *c = r->config;
+	for (char **to = route->to; *to; to++)
+		for (size_t i = 0; i < c->destination_count; i++) {
+			const struct destination_config *d = &c->destinations[i];
+			unsigned wrong = route->signal_mask & ~signals_of(d);
+			if (!wrong || strcmp(d->name, *to) != 0)
+				continue;
+			return config_fail_at(
+				r, n, "this route sends %s to %s, which takes %s only: match them",
+				signal_text((enum signal)__builtin_ctz(wrong)), d->name,
+				signal_text((enum signal)__builtin_ctz(signals_of(d))));
+		}
+	return ST_OK;
 }
 
 static enum status read_route(struct config_reader *r, const struct yaml_node *n)
@@ -391,7 +470,30 @@ static enum status read_route(struct config_reader *r, const struct yaml_node *n
 		route->signal_mask = masks[0];
 	if (masks[1])
 		route->class_mask = masks[1];
-	return st;
+	return st ? st : check_signals(r, n, route);
+}
+
+/* Everything to every destination that takes it: one route where all take all. */
+static void add_default_routes(struct config *c)
+{
+	unsigned common = ALL_SIGNALS;
+	for (size_t i = 0; i < c->destination_count; i++)
+		common &= signals_of(&c->destinations[i]);
+	c->routes = xcalloc(SIGNAL_COUNT, sizeof(struct route_config));
+	for (unsigned s = 0; s < SIGNAL_COUNT; s++) {
+		unsigned mask = common == ALL_SIGNALS ? ALL_SIGNALS : 1u << s;
+		struct route_config *route = add_route(c);
+		route->signal_mask = mask;
+		for (size_t i = 0; i < c->destination_count; i++)
+			if (signals_of(&c->destinations[i]) & mask)
+				config_list_add(&route->to, c->destinations[i].name);
+		if (mask == ALL_SIGNALS)
+			return;
+		if (!route->to[0]) {
+			free(route->to);
+			c->route_count--;
+		}
+	}
 }
 
 enum status config_read_routes(struct config_reader *r, const struct yaml_node *list)
@@ -400,10 +502,7 @@ enum status config_read_routes(struct config_reader *r, const struct yaml_node *
 	if (!list || yaml_is_null(list)) {
 		if (c->destination_count == 0)
 			return ST_OK;
-		c->routes = xcalloc(1, sizeof(struct route_config));
-		struct route_config *route = add_route(c);
-		for (size_t i = 0; i < c->destination_count; i++)
-			config_list_add(&route->to, c->destinations[i].name);
+		add_default_routes(c);
 		return ST_OK;
 	}
 	if (list->kind != YAML_LIST)

@@ -46,7 +46,7 @@ MUST_USE enum status config_check_name(const struct config_reader *r, const stru
 MUST_USE enum status config_read_uplinks(struct config_reader *r, const struct yaml_node *map);
 /* After config_read_uplinks. */
 MUST_USE enum status config_read_destinations(struct config_reader *r, const struct yaml_node *map);
-/* list NULL: everything goes to every destination. After config_read_destinations. */
+/* list NULL: everything goes to every destination that takes it. After config_read_destinations. */
 MUST_USE enum status config_read_routes(struct config_reader *r, const struct yaml_node *list);
 
 /* One destination, read, for the checks of what its keys have to do with one another. */
@@ -60,6 +60,12 @@ struct destination_reading {
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key);
 /* auth.*, of any kind. config_auth.c */
 MUST_USE enum status config_check_auth(const struct destination_reading *dr);
+/* loki.labels. config_loki.c */
+MUST_USE enum status config_check_loki(const struct destination_reading *dr);
+/* order, max_in_flight, too_old.*, of any kind. config_order.c */
+MUST_USE enum status config_check_order(const struct destination_reading *dr);
+/* too_old.send_to of all destinations; map is theirs. */
+MUST_USE enum status config_check_diversions(struct config_reader *r, const struct yaml_node *map);
 
 /* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */
 MUST_USE enum status config_expand(const char *text, struct arena *arena, const char **ret,

@@ -16,7 +16,7 @@
 #include "gateway/base/xalloc.h"
 #include "schema/vocabulary.h"
 
-enum { NAME_MAX_BYTES = 63, RATE_MIN = 512, BUDGET_MIN = 1 << 20 };
+enum { NAME_MAX_BYTES = 63, BUDGET_MIN = 1 << 20 };
 
 static const char default_name[] = "default";
 
@@ -105,7 +105,7 @@ static enum status check_least(const struct uplink_reading *ur, const char *key,
 static enum status check_uplink(const struct uplink_reading *ur)
 {
 	struct uplink_config *u = ur->u;
-	enum status st = check_least(ur, "rate", u->rate, RATE_MIN, "512B/s");
+	enum status st = check_least(ur, "rate", u->rate, UPLINK_RATE_MIN, "512B/s");
 	if (!st)
 		st = check_least(ur, "daily_budget", u->daily_budget, BUDGET_MIN, "1MiB");
 	if (!st)

@@ -152,6 +152,15 @@ static bool parse_rate(const char *text, uint64_t *ret)
 	return parse_size(size, ret);
 }
 
+bool config_read_rate(const char *text, uint64_t *ret)
+{
+	uint64_t rate = 0;
+	if (!parse_rate(text, &rate) || (rate && rate < UPLINK_RATE_MIN))
+		return false;
+	*ret = rate;
+	return true;
+}
+
 /* 90s, 1h30m, and 0 without a unit. */
 static bool parse_duration(const char *text, uint64_t *ret)
 {
@@ -273,7 +282,7 @@ static enum status parse_bool_value(const char *text, bool is_plain, config_BOOL
 	return ST_OK;
 }
 
-enum { CHOICES_MAX = 16, WORD_SIZE = 32 };
+enum { CHOICES_MAX = 16, WORD_SIZE = 40 };
 
 /* The words of a CHOICE, in order. */
 static size_t split_choices(const struct config_option *o, char words[CHOICES_MAX][WORD_SIZE])

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/base/characters.h"
 #include "gateway/base/now.h"
 
 enum { LINE_MAX_BYTES = 2048 };
@@ -110,8 +111,9 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 char *log_quote(char *dst, size_t size, const char *src)
 {
 	size_t n = 0;
+	const char *p = src ? src : "";
 	dst[n++] = '"';
-	for (const char *p = src ? src : ""; *p && n + 8 < size; p++) {
+	for (; *p && n + 8 < size; p++) {
 		unsigned char c = (unsigned char)*p;
 		if (c == '"' || c == '\\') {
 			dst[n++] = '\\';
@@ -122,6 +124,9 @@ char *log_quote(char *dst, size_t size, const char *src)
 			dst[n++] = (char)c;
 		}
 	}
+	/* A JSON line with half a character in it is no JSON to most readers. */
+	if (*p)
+		n = characters_whole(dst, n);
 	dst[n++] = '"';
 	dst[n] = '\0';
 	return dst;

@@ -5,9 +5,9 @@
  *   unauthorized -> backing_off      [failed]
  *   backing_off, unauthorized -> up  [answered]
  *
- * (`paused` is an operator's state and never set here.) While it is not up, one export at a time is
- * tried, not before due_ns. Exports that were under way together fail together: only the first
- * counts as one more failure, or three lanes would square the wait.
+ * (`paused` is an operator's state, kept in dispatch.c, and never set here.) While it is not up,
+ * one export at a time is tried, not before due_ns. Exports that were under way together fail
+ * together: only the first counts as one more failure, or three lanes would square the wait.
  *
  * Back-off alone would leave a returned uplink unused for up to max_interval. So while there is no
  * answer, bare connections are tried every probe_interval. One that succeeds after the network was
@@ -87,6 +87,13 @@ bool breaker_answered(struct breaker *b)
 	return move_to(b, DESTINATION_UP);
 }
 
+void breaker_flush(struct breaker *b)
+{
+	b->failures = 0;
+	if (b->state != DESTINATION_UP)
+		wait_for(b, 0);
+}
+
 void breaker_probed(struct breaker *b, bool is_reachable)
 {
 	if (b->probe_due_ns == INT64_MAX)
@@ -99,6 +106,9 @@ void breaker_probed(struct breaker *b, bool is_reachable)
 
 void breaker_renewed(struct breaker *b)
 {
-	if (b->state == DESTINATION_UNAUTHORIZED)
-		wait_for(b, 0);
+	if (b->state != DESTINATION_UNAUTHORIZED)
+		return;
+	/* Not "now": the caller's now is older, and would never reach it. */
+	b->due_ns = 0;
+	b->due_wall_ns = 0;
 }

@@ -33,6 +33,8 @@ static inline bool breaker_is_up(const struct breaker *b)
 bool breaker_failed(struct breaker *b, const struct export_reply *reply, int64_t started_ns);
 /* It answered, whatever it said of the data. True: it was down. */
 bool breaker_answered(struct breaker *b);
+/* Forget how long to wait: what is next may be tried at once. The state stays until an answer. */
+void breaker_flush(struct breaker *b);
 /* What a bare connection found. A connection ends the wait where the network was at fault. */
 void breaker_probed(struct breaker *b, bool is_reachable);
 /* There is another credential: the wait of an unauthorized destination is over. */

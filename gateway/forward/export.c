@@ -68,7 +68,7 @@ void encoder_done(struct encoder *enc)
 	}
 }
 
-static struct compressor *compressor_for(struct encoder *enc, enum encoding encoding)
+struct compressor *encoder_get(struct encoder *enc, enum encoding encoding)
 {
 	if (!enc->compressors[encoding])
 		enc->compressors[encoding] = compressor_new(
@@ -106,8 +106,8 @@ static enum status append_stored(struct export *x, struct claim_reader *r, struc
 	return st == ST_TOO_LARGE ? not_as_stored(e) : st;
 }
 
-static enum status append_decompressed(const struct claim *c, struct claim_reader *r,
-				       struct buf *out, struct err *e)
+enum status export_read_batch(const struct claim *c, struct claim_reader *r, struct buf *out,
+			      struct err *e)
 {
 	struct buf stored;
 	size_t before = out->n;
@@ -126,9 +126,34 @@ static enum status append_all_decompressed(struct export *x, struct claim_reader
 {
 	enum status st = buf_reserve(out, x->raw_bytes);
 	for (size_t i = 0; i < x->count && !st; i++) {
-		st = append_decompressed(&x->members[i], r, out, e);
+		st = export_read_batch(&x->members[i], r, out, e);
 		*ret_index = i;
 	}
+	return st;
+}
+
+/* Keep only the part that is asked for. */
+static enum status cut_part(const struct export *x, struct buf *raw, struct err *e)
+{
+	struct buf part;
+	uint32_t n = 0;
+	if (x->part.count == 0)
+		return ST_OK;
+	CHECK(x->count == 1);
+	/* Envelopes are repeated, and their lengths may take a byte more for a moment. */
+	buf_init(&part, raw->n + 64, raw->budget);
+	enum status st = select_records(x->signal, buf_view(raw), &x->part, 1, &part, &n, NULL);
+	if (!st && n != x->part.count)
+		st = ST_INVALID;
+	if (st == ST_INVALID || st == ST_TOO_LARGE) {
+		buf_done(&part);
+		return err_set(e, ST_INVALID, "the records of the batch cannot be told apart");
+	}
+	if (!st) {
+		buf_done(raw);
+		buf_move(raw, &part);
+	}
+	buf_done(&part);
 	return st;
 }
 
@@ -147,11 +172,13 @@ enum status export_load(struct export *x, struct encoder *enc, struct claim_read
 	x->left_out = 0;
 	x->left_out_reason[0] = '\0';
 
-	if (!form->convert && is_stored_as(x, encoding)) {
+	if (!form->convert && x->part.count == 0 && is_stored_as(x, encoding)) {
 		st = append_stored(x, r, &x->body, ret_index, e);
 		goto out;
 	}
 	st = append_all_decompressed(x, r, &raw, ret_index, e);
+	if (!st)
+		st = cut_part(x, &raw, e);
 	if (st)
 		goto out;
 	if (!form->convert && encoding == ENCODING_NONE) {
@@ -161,7 +188,7 @@ enum status export_load(struct export *x, struct encoder *enc, struct claim_read
 	if (form->convert)
 		st = form->convert(form->exporter, x, buf_view(&raw), &wire, e);
 	else
-		st = compress_append(compressor_for(enc, encoding), buf_view(&raw), &wire);
+		st = compress_append(encoder_get(enc, encoding), buf_view(&raw), &wire);
 	/* An exact copy: what is in flight for long should not hold the room of a worst case. */
 	buf_done(&raw);
 	buf_init(&x->body, wire.n, budget);

@@ -1,10 +1,11 @@
 /* forward/export.h - one call to a destination, made of one or more batches.
- * Owner: the destination's thread. Needs: storage/claim.h, gateway/base. */
+ * Owner: the destination's thread. Needs: storage/claim.h, telemetry/select.h, gateway/base. */
 #ifndef FORWARD_EXPORT_H
 #define FORWARD_EXPORT_H
 
 #include "gateway/base/compression.h"
 #include "gateway/forward/outcome.h"
+#include "gateway/telemetry/select.h"
 #include "storage/claim.h"
 #include "storage/writer.h"
 
@@ -24,12 +25,14 @@ struct export
 {
 	enum signal signal;
 	enum record_class class;
+	int lane;                                 /* of the dispatch */
 	struct claim members[EXPORT_MEMBERS_MAX]; /* in the order of the queue */
 	size_t count;
-	size_t raw_bytes;       /* of all members, decompressed */
-	struct buf body;        /* as on the wire */
-	enum encoding encoding; /* of body */
-	uint32_t left_out;      /* records that this body leaves out: the kind cannot say them */
+	struct select_range part; /* of the one member only these records; count 0: all */
+	size_t raw_bytes;         /* of all members, decompressed */
+	struct buf body;          /* as on the wire */
+	enum encoding encoding;   /* of body */
+	uint32_t left_out;        /* records that this body leaves out: the kind cannot say them */
 	char left_out_reason[SETTLE_REASON_MAX]; /* of the first of them */
 	int attempts;
 	int64_t started_ns;        /* mono, of the last attempt */
@@ -47,6 +50,8 @@ struct encoder {
 	struct compressor *compressors[ENCODING_COUNT];
 };
 void encoder_done(struct encoder *enc);
+/* The encoder's own. */
+struct compressor *encoder_get(struct encoder *enc, enum encoding encoding);
 
 /* For kinds that do not take OTLP: append to out what goes on the wire (compressed as the protocol
  * has it), made of the members' OTLP, one Export*ServiceRequest that the scan accepted once.
@@ -64,9 +69,14 @@ struct export_form {
 	void *exporter;            /* for convert */
 };
 
+/* Append a batch as it was before it was compressed. ST_CORRUPT: it is damaged. */
+MUST_USE enum status export_read_batch(const struct claim *c, struct claim_reader *r,
+				       struct buf *out, struct err *e);
+
 /* Read the members' payloads and build the body in this form; memory comes out of the budget.
  * ST_CORRUPT, ST_NOT_FOUND: member *ret_index is damaged or gone. ST_BUSY: no room in the budget
- * now. Others: the queue cannot be read now. The body is empty after any failure. */
+ * now. ST_INVALID: its records cannot be told apart (x->part). Others: the queue cannot be read
+ * now. The body is empty after any failure. */
 MUST_USE enum status export_load(struct export *x, struct encoder *enc, struct claim_reader *r,
 				 const struct export_form *form, struct budget *budget,
 				 size_t *ret_index, struct err *e);

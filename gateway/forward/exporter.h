@@ -14,6 +14,9 @@ struct exporter {
 	const struct exporter_ops *ops;
 };
 
+/* Exports that may be under way with one exporter. */
+enum { EXPORTER_IN_FLIGHT_MAX = 24 };
+
 enum exporter_event {
 	EXPORTER_NOTHING,   /* the deadline came, or the wake fd is readable */
 	EXPORTER_DONE,      /* *ret is the export; its reply is filled */
@@ -24,6 +27,8 @@ enum exporter_event {
 struct exporter_ops {
 	/* Decompressed bytes of one export, whatever max_export_size says; 0: no such limit. */
 	size_t max_raw_bytes;
+	/* Several exports may be under way together, and overtake each other. */
+	bool takes_any_order;
 	/* What goes on the wire, where it is not OTLP. NULL: OTLP, in the encoding that follows. */
 	export_convert_fn convert;
 	/* Checks what the configuration says without the network. e names the key. wake_fd ends a
@@ -51,6 +56,11 @@ struct exporter_ops {
 
 extern const struct exporter_ops otlp_http_ops; /* otlp_http.c */
 extern const struct exporter_ops otlp_grpc_ops; /* otlp_grpc.c */
+extern const struct exporter_ops prometheus_ops; /* prometheus.c */
+extern const struct exporter_ops loki_ops;      /* loki.c */
 extern const struct exporter_ops file_ops;      /* file.c */
+
+/* Of the destination's kind (forward.c). */
+const struct exporter_ops *exporter_ops_of(const struct destination_config *c);
 
 #endif

@@ -33,6 +33,15 @@ struct publication {
 	int64_t at_ns; /* mono, the last time */
 };
 
+/* An order on its way to the thread. */
+struct order {
+	struct write_job
+		job; /* first: what comes through the channel is one; done tells them apart */
+	enum forward_order order;
+	int64_t at_ns; /* wall */
+	char reason[SETTLE_ERROR_MAX];
+};
+
 struct forward {
 	struct forward_options options;
 	struct chan chan;
@@ -47,14 +56,27 @@ struct forward {
 	struct series *states[DESTINATION_STATE_COUNT];
 };
 
-static const struct exporter_ops *ops_of(const struct destination_config *c)
+const struct exporter_ops *exporter_ops_of(const struct destination_config *c)
 {
 	static const struct exporter_ops *const kinds[] = {
 		[CONFIG_KIND_OTLP_HTTP] = &otlp_http_ops,
 		[CONFIG_KIND_OTLP_GRPC] = &otlp_grpc_ops,
+		[CONFIG_KIND_PROMETHEUS] = &prometheus_ops,
+		[CONFIG_KIND_LOKI] = &loki_ops,
 		[CONFIG_KIND_FILE] = &file_ops,
 	};
 	return kinds[c->kind];
+}
+
+/* What an operator paused stays so across a restart. */
+static void restore_pause(struct forward *f)
+{
+	struct destination_stored stored;
+	if (!f->options.writer ||
+	    writer_destination_stored(f->options.writer, f->options.destination_id, &stored))
+		return;
+	if (stored.state == DESTINATION_PAUSED)
+		dispatch_pause(&f->dispatch, stored.since_ns, stored.reason);
 }
 
 enum status forward_new(const struct forward_options *o, struct forward **ret, struct err *e)
@@ -67,13 +89,23 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 		free(f);
 		return err_set(e, st, "destinations.%s: no eventfd", o->config->name);
 	}
-	st = ops_of(o->config)->open(o->config, chan_fd(&f->chan), &exporter, e);
+	st = exporter_ops_of(o->config)->open(o->config, chan_fd(&f->chan), &exporter, e);
 	if (st) {
 		chan_done(&f->chan);
 		free(f);
 		return err_wrap(e, st, "destinations.%s", o->config->name);
 	}
-	dispatch_init(&f->dispatch, o->config, o->writer, o->destination_id, exporter, &f->chan);
+	const struct dispatch_options d = { .config = o->config,
+					    .writer = o->writer,
+					    .slot = o->slot,
+					    .destination_id = o->destination_id,
+					    .too_old_id = o->too_old_id,
+					    .exporter = exporter,
+					    .chan = &f->chan,
+					    .uplink = o->uplink,
+					    .shares = o->shares };
+	dispatch_init(&f->dispatch, &d);
+	restore_pause(f);
 	f->publication.chan = &f->chan;
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		f->states[i] = metric_series(M_DESTINATION_STATE, o->config->name,
@@ -83,12 +115,64 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 	return ST_OK;
 }
 
+/* Marks orders in the channel; the writer never sees them. */
+static void on_order(struct write_job *job, enum status st)
+{
+	(void)job;
+	(void)st;
+	CHECK(false);
+}
+
+static bool is_order(const struct write_job *job)
+{
+	return job->done == on_order;
+}
+
+void forward_order(struct forward *f, enum forward_order order, const char *reason)
+{
+	struct order *o = xcalloc(1, sizeof(*o));
+	o->job.done = on_order;
+	o->order = order;
+	o->at_ns = now_wall_ns();
+	(void)snprintf(o->reason, sizeof(o->reason), "%s", reason);
+	chan_give_item(&f->chan, &o->job.item);
+}
+
+static void take_order(struct forward *f, const struct order *o)
+{
+	static const char *const words[] = {
+		[FORWARD_PAUSE] = "pause", [FORWARD_RESUME] = "resume", [FORWARD_FLUSH] = "flush"
+	};
+	struct dispatch *d = &f->dispatch;
+	log_info("forward.order", "destination=%s order=%s", f->options.config->name,
+		 words[o->order]);
+	switch (o->order) {
+	case FORWARD_PAUSE:
+		if (!d->is_paused)
+			dispatch_pause(d, o->at_ns, o->reason);
+		break;
+	case FORWARD_RESUME:
+		dispatch_resume(d);
+		break;
+	case FORWARD_FLUSH:
+		dispatch_flush(d);
+		break;
+	}
+}
+
 void forward_free(struct forward *f)
 {
 	if (!f)
 		return;
 	dispatch_done(&f->dispatch);
-	CHECK(!chan_take_all(&f->chan));
+	/* Orders that came after the thread's end. */
+	struct chan_item *item = chan_take_all(&f->chan);
+	while (item) {
+		struct chan_item *next = item->next;
+		CHECK(is_order((struct write_job *)item));
+		free(item);
+		item = next;
+	}
 	chan_done(&f->chan);
 	free(f);
 }
@@ -103,24 +187,30 @@ static void on_published(struct write_job *job, enum status st)
 static void publish(struct forward *f, int64_t now)
 {
 	struct publication *p = &f->publication;
-	const struct breaker *b = &f->dispatch.breaker;
+	const struct dispatch *d = &f->dispatch;
 	struct destination_update *u = &p->update;
+	enum destination_state state = dispatch_state(d);
+	int64_t since_ns = dispatch_since_wall_ns(d);
+	int64_t due_ns = 0;
+	char reason[sizeof(u->reason)];
 	if (p->is_at_writer)
 		return;
-	bool is_change = !p->is_shown || u->state != b->state || u->since_ns != b->since_wall_ns;
-	bool is_news = u->next_attempt_at_ns != b->due_wall_ns ||
-		       u->last_success_at_ns != f->dispatch.last_success_ns;
+	dispatch_reason(d, reason, sizeof(reason), &due_ns);
+	bool is_change = !p->is_shown || u->state != state || u->since_ns != since_ns ||
+			 (state == DESTINATION_UP && strcmp(u->reason, reason) != 0);
+	bool is_news =
+		u->next_attempt_at_ns != due_ns || u->last_success_at_ns != d->last_success_ns;
 	if (!is_change && !(is_news && now >= p->at_ns + PUBLISH_NS))
 		return;
 	*u = (struct destination_update){ .job = { .done = on_published },
 					  .destination_id = f->options.destination_id,
-					  .state = b->state,
-					  .since_ns = b->since_wall_ns,
-					  .next_attempt_at_ns = b->due_wall_ns,
-					  .last_success_at_ns = f->dispatch.last_success_ns };
-	(void)snprintf(u->reason, sizeof(u->reason), "%s", b->reason);
+					  .state = state,
+					  .since_ns = since_ns,
+					  .next_attempt_at_ns = due_ns,
+					  .last_success_at_ns = d->last_success_ns };
+	memcpy(u->reason, reason, sizeof(u->reason));
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
-		series_set(f->states[i], i == (int)b->state);
+		series_set(f->states[i], i == (int)state);
 	p->is_at_writer = true;
 	p->is_shown = true;
 	p->at_ns = now;
@@ -129,6 +219,11 @@ static void publish(struct forward *f, int64_t now)
 
 static void take_back(struct forward *f, struct write_job *job)
 {
+	if (is_order(job)) {
+		take_order(f, (struct order *)job);
+		free(job);
+		return;
+	}
 	if (!settle_is_ours(job)) {
 		f->publication.is_at_writer = false;
 		return;
@@ -158,7 +253,8 @@ static bool is_over(const struct forward *f, bool is_stopping, int64_t now)
 	const struct dispatch *d = &f->dispatch;
 	if (!is_stopping || d->settler.at_writer > 0 || f->publication.is_at_writer)
 		return false;
-	return now >= atomic_load(&f->stop_ns) || (d->in_flight == 0 && d->settler.unsettled == 0);
+	return now >= atomic_load(&f->stop_ns) ||
+	       (d->lanes.in_flight == 0 && d->settler.unsettled == 0);
 }
 
 /* Start nothing; hear what is still to be heard. */

@@ -8,12 +8,17 @@
 #include "storage/writer.h"
 
 struct forward;
+struct uplink;
 
 struct forward_options {
 	const struct destination_config *config; /* outlives the forward */
 	struct writer *writer;
 	int slot; /* from writer_destination */
 	int64_t destination_id;
+	int64_t too_old_id; /* the destination of too_old.send_to; 0: none */
+	const int *shares;  /* of the classes, borrowed until forward_new returns; NULL: the usual
+			       ones */
+	struct uplink *uplink; /* outlives the forward; NULL: on none */
 };
 
 /* Checks what can be checked without the network (URL, files, keys) and subscribes to the writer:
@@ -22,6 +27,10 @@ MUST_USE enum status forward_new(const struct forward_options *o, struct forward
 				 struct err *e);
 /* Starts the thread: call after writer_start. */
 MUST_USE enum status forward_start(struct forward *f, struct err *e);
+/* What an operator wants of it, from any thread; its thread takes it at its next turn. reason: of a
+ * pause, for people. */
+enum forward_order { FORWARD_PAUSE, FORWARD_RESUME, FORWARD_FLUSH };
+void forward_order(struct forward *f, enum forward_order order, const char *reason);
 /* Start no new export from here on; does not wait. For all, before the first forward_stop: what one
  * starts while another is waited for would be broken off at the deadline, and sent twice. Accepts
  * NULL. */

@@ -328,8 +328,12 @@ static int32_t submit(struct grpc_client *c, struct grpc_exchange *x, const char
 	h[n++] = nv("te", "trailers");
 	h[n++] = nv("grpc-timeout", timeout);
 	h[n++] = nv("content-type", "application/grpc");
-	if (export->encoding != ENCODING_NONE)
+	if (export->encoding != ENCODING_NONE) {
 		h[n++] = nv("grpc-encoding", encoding_text(export->encoding));
+		/* Kept out of HPACK's table: grpc-core, which refuses an encoding that it does not
+		 * know, refuses from then on whatever refers to that entry. */
+		h[n - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+	}
 	h[n++] = nv("grpc-accept-encoding", "identity");
 	if (authorization)
 		h[n++] = nv("authorization", authorization);
@@ -371,23 +375,27 @@ void grpc_client_abandon(struct grpc_client *c)
 
 /* ---- input and output ---- */
 
-/* What other servers say to an HTTP/2 preface. */
+/* What other servers say to an HTTP/2 preface. A first frame is SETTINGS, whose length has a first
+ * byte of 0. */
 static bool is_stranger(struct grpc_client *c, struct bytes src)
 {
-	if (c->is_ready || src.n < 5)
+	if (c->has_heard || src.n == 0 || src.p[0] == 0)
 		return false;
-	if (memcmp(src.p, "HTTP/", 5) == 0)
+	if (src.p[0] == 'H' || src.p[0] == '<')
 		die_of(c, "the server speaks HTTP/1.1 and no gRPC: is it the port of OTLP/HTTP? "
 			  "Then the kind is otlp_http");
-	else if (src.p[0] == 0x15 && src.p[1] == 3)
+	else if (src.p[0] == 0x15)
 		die_of(c, "the server speaks TLS: write https://");
-	return c->is_dead;
+	else
+		die_of(c, "what the server speaks is no HTTP/2");
+	return true;
 }
 
 static void feed(struct grpc_client *c, struct bytes src)
 {
 	if (is_stranger(c, src))
 		return;
+	c->has_heard = true;
 	c->heard_ns = now_mono_ns();
 	c->ping_ns = 0;
 	ssize_t n = nghttp2_session_mem_recv(c->session, src.p, src.n);
@@ -406,9 +414,14 @@ static void read_all(struct grpc_client *c)
 		if (st == ST_OK)
 			feed(c, bytes_of(chunk, n));
 		else
-			die_of(c, c->is_ready ? "the server closed the connection" :
-						"the server closed the connection before it said "
-						"anything of HTTP/2");
+			die_of(c, c->has_heard ?
+					  "the server closed the connection" :
+				  c->target->endpoint.is_tls ?
+					  "the server closed the connection before it said "
+					  "anything of HTTP/2" :
+					  "the server closed the connection before it said "
+					  "anything of HTTP/2: perhaps it wants TLS, which is "
+					  "https://");
 	}
 }
 
@@ -459,7 +472,7 @@ static void write_all(struct grpc_client *c)
 	}
 	if (is_drained && !c->is_dead && !nghttp2_session_want_read(c->session))
 		die_of(c, "the connection is over");
-	if (TAILQ_EMPTY(&c->open))
+	if (is_drained && TAILQ_EMPTY(&c->open))
 		buf_done(&c->out); /* idle for hours, perhaps */
 }
 

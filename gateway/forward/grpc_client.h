@@ -61,6 +61,7 @@ struct grpc_client {
 	size_t out_sent;
 	uint64_t written; /* bytes, to the transport */
 	uint64_t acked;   /* bytes of the TCP connection, at the last look */
+	bool has_heard;   /* anything at all */
 	int64_t acked_ns; /* when that changed */
 	int64_t heard_ns; /* when the server last sent anything */
 	int64_t ping_ns;  /* when it was asked since then; 0: it was not */

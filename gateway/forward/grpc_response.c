@@ -11,7 +11,8 @@
  *
  * UNIMPLEMENTED means one of two things: the server has no such service, or it cannot decompress.
  * It is the second where it says so, or where it lists what it accepts and our encoding is not in
- * the list (grpc/doc/compression.md). */
+ * the list (grpc/doc/compression.md). grpc-core says INTERNAL where it does not know the encoding's
+ * name, and grpc-go where decompressing failed. */
 #include "gateway/forward/grpc_response.h"
 
 #include <stdio.h>
@@ -185,9 +186,13 @@ static bool is_not_accepted(const struct grpc_response *r, enum encoding encodin
 static bool is_about_encoding(const struct grpc_response *r, enum encoding encoding,
 			      const char *message)
 {
-	return encoding != ENCODING_NONE &&
+	if (encoding == ENCODING_NONE)
+		return false;
+	if (strstr(message, "grpc-encoding") || strstr(message, "decompress"))
+		return r->status == GRPC_UNIMPLEMENTED || r->status == GRPC_INTERNAL;
+	return r->status == GRPC_UNIMPLEMENTED &&
 	       (is_not_accepted(r, encoding) || strstr(message, encoding_text(encoding)) ||
-		strstr(message, "ompress") || strstr(message, "grpc-encoding"));
+		strstr(message, "ompress"));
 }
 
 static void read_failure(const struct grpc_response *r, enum encoding encoding,
@@ -198,7 +203,7 @@ static void read_failure(const struct grpc_response *r, enum encoding encoding,
 	message_text(r, k, message, sizeof(message));
 	read_details(r, k, &details);
 	ret->verdict = outcome_of_grpc(r->status, details.retry_after_ms > 0, message);
-	if (r->status == GRPC_UNIMPLEMENTED && is_about_encoding(r, encoding, message))
+	if (is_about_encoding(r, encoding, message))
 		ret->verdict = VERDICT_ENCODING;
 	if (ret->verdict == VERDICT_RETRY)
 		ret->retry_after_ns = details.retry_after_ms > 3600 * 1000 ?

@@ -28,6 +28,8 @@ struct tls {
 	gnutls_session_t session;
 	gnutls_certificate_credentials_t credentials;
 	char host[256];
+	bool has_certificate; /* ours */
+	bool has_heard;       /* data, after the handshake */
 };
 
 static struct tls *self_of(struct transport *t)
@@ -106,12 +108,26 @@ static enum status distrusted(struct tls *t)
 	gnutls_datum_t text = { 0 };
 	unsigned status = gnutls_session_get_verify_cert_status(t->session);
 	(void)gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
-	enum status st = err_set(
-		t->base.err, ST_IO, "TLS: the certificate of %s is refused: %s%s", t->host,
-		text.data ? (const char *)text.data : "",
-		status & GNUTLS_CERT_SIGNER_NOT_FOUND ? " Name its authority in tls.ca_file." : "");
+	/* GnuTLS's sentences end in a blank each. */
+	enum status st = err_set(t->base.err, ST_IO, "TLS: the certificate of %s is refused: %s%s",
+				 t->host, text.data ? (const char *)text.data : "",
+				 status & GNUTLS_CERT_SIGNER_NOT_FOUND ?
+					 "(Its authority can be named in tls.ca_file.)" :
+					 "");
 	gnutls_free(text.data);
 	return st;
+}
+
+/* The end. Some servers say nothing where they miss a client certificate. */
+static enum status closed(struct tls *t)
+{
+	if (t->has_heard || t->has_certificate ||
+	    gnutls_certificate_client_get_request_status(t->session) == 0)
+		return ST_END;
+	return err_set(t->base.err, ST_IO,
+		       "TLS: %s asked for a client certificate, got none, and closed: set "
+		       "tls.cert_file and tls.key_file",
+		       t->host);
 }
 
 static enum status fail(struct tls *t, int rc)
@@ -172,9 +188,10 @@ static enum status tls_read(struct transport *base, void *dst, size_t size, size
 		n = gnutls_record_recv(t->session, dst, size);
 	/* Without its goodbye: HTTP/2 has an end of its own, as every stream has. */
 	if (n == 0 || n == GNUTLS_E_PREMATURE_TERMINATION)
-		return ST_END;
+		return closed(t);
 	if (n < 0)
 		return fail(t, (int)n);
+	t->has_heard = true;
 	*ret_n = (size_t)n;
 	return ST_OK;
 }
@@ -225,6 +242,7 @@ enum status grpc_tls_open(const struct destination_config *c, const char *host, 
 	struct tls *t = xcalloc(1, sizeof(*t));
 	t->base = (struct transport){ .ops = &ops, .fd = fd, .is_opening = true, .err = err };
 	t->credentials = k;
+	t->has_certificate = c->tls_cert_file[0] != '\0';
 	(void)snprintf(t->host, sizeof(t->host), "%s", host);
 	CHECK(gnutls_init(&t->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) == 0);
 	CHECK(gnutls_set_default_priority(t->session) == 0);

@@ -266,24 +266,35 @@ static void forget(struct http_sender *h, struct transfer *t)
 	transfer_free(h, t);
 }
 
+void http_exporter_answer(struct exporter *x, struct export *export)
+{
+	struct transfer *t = xcalloc(1, sizeof(*t));
+	t->export = export;
+	append(sender_of(x), t);
+}
+
+static void refuse(struct http_sender *h, struct export *export)
+{
+	const char *signal = signal_text(export->signal);
+	export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED };
+	(void)snprintf(export->reply.error, sizeof(export->reply.error),
+		       h->kind->paths[export->signal] ?
+			       "this destination has no URL for %s: set endpoint or %s_endpoint" :
+			       "destinations of this kind do not take %s: change the routes",
+		       signal, signal);
+	http_exporter_answer(h->x, export);
+}
+
 void http_exporter_send(struct exporter *x, struct export *export)
 {
 	struct http_sender *h = sender_of(x);
+	if (!h->target.urls[export->signal]) {
+		refuse(h, export);
+		return;
+	}
 	struct transfer *t = xcalloc(1, sizeof(*t));
 	t->export = export;
 	append(h, t);
-	if (!h->target.urls[export->signal]) {
-		const char *signal = signal_text(export->signal);
-		export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED };
-		(void)snprintf(
-			export->reply.error, sizeof(export->reply.error),
-			h->kind->paths[export->signal] ?
-				"this destination has no URL for %s: set endpoint or "
-				"%s_endpoint" :
-				"destinations of this kind do not take %s: change the routes",
-			signal, signal);
-		return;
-	}
 	buf_init(&t->answer, ANSWER_MAX, NULL);
 	make_headers(h, t);
 	t->easy = make_request(h, t);

@@ -50,6 +50,9 @@ void http_exporter_done(struct http_exporter *h);
 
 /* Members of exporter_ops. */
 void http_exporter_send(struct exporter *x, struct export *export);
+/* Instead of send: no request is made, the export comes back from poll with the reply that it has
+ * already. */
+void http_exporter_answer(struct exporter *x, struct export *export);
 void http_exporter_probe(struct exporter *x);
 enum exporter_event http_exporter_poll(struct exporter *x, int64_t deadline_ns,
 				       struct export **ret);

@@ -495,6 +495,7 @@ static enum exporter_event poll_grpc(struct exporter *x, int64_t deadline_ns, st
 }
 
 const struct exporter_ops otlp_grpc_ops = {
+	.takes_any_order = true,
 	.open = open_grpc,
 	.encoding = encoding_now,
 	.send = send_grpc,

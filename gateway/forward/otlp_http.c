@@ -82,6 +82,7 @@ static enum encoding encoding_now(const struct exporter *x)
 }
 
 const struct exporter_ops otlp_http_ops = {
+	.takes_any_order = true,
 	.open = open_otlp_http,
 	.encoding = encoding_now,
 	.send = http_exporter_send,

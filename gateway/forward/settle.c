@@ -32,6 +32,9 @@ struct settling {
 	enum record_class class;
 	uint64_t sent;
 	uint64_t failed;
+	struct settle_dead_part *parts; /* of a batch that was split */
+	struct settle_part *views;
+	size_t part_count;
 };
 
 static const enum metric sent_metrics[SIGNAL_COUNT] = {
@@ -55,8 +58,17 @@ void settle_init(struct settler *s, const char *destination)
 
 static void free_settling(struct settling *t)
 {
+	settle_parts_free(t->parts, t->part_count);
+	free(t->views);
 	free(t->settlement);
 	free(t);
+}
+
+void settle_parts_free(struct settle_dead_part *parts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		buf_done(&parts[i].body);
+	free(parts);
 }
 
 void settle_done(struct settler *s)
@@ -84,20 +96,35 @@ static void give(struct settler *s, struct settling *t)
 	writer_settle(s->writer, t->settlement);
 }
 
-static struct settling *settling_new(struct settler *s, const struct export *x, size_t count,
-				     int status, const char *error)
+static struct settling *settling_new(struct settler *s, enum signal signal, enum record_class class,
+				     size_t count)
 {
 	struct settling *t = xcalloc(1, sizeof(*t));
 	t->settlement = xcalloc(1, sizeof(struct settlement) + count * sizeof(struct settle_item));
 	t->chan = s->chan;
-	t->signal = x->signal;
-	t->class = x->class;
+	t->signal = signal;
+	t->class = class;
 	t->settlement->owner = t;
 	t->settlement->destination_id = s->destination_id;
 	t->settlement->at_ns = now_wall_ns();
-	t->settlement->status = status;
 	t->settlement->count = count;
-	(void)snprintf(t->settlement->error, sizeof(t->settlement->error), "%s", error);
+	return t;
+}
+
+static struct settling *settling_of(struct settler *s, const struct export *x)
+{
+	struct settling *t = settling_new(s, x->signal, x->class, x->count);
+	t->settlement->status = x->reply.status;
+	(void)snprintf(t->settlement->error, sizeof(t->settlement->error), "%s", x->reply.error);
+	return t;
+}
+
+static struct settling *settling_one(struct settler *s, const struct claim *c,
+				     enum settle_outcome outcome)
+{
+	struct settling *t = settling_new(s, c->signal, c->class, 1);
+	t->settlement->items[0] =
+		(struct settle_item){ .batch_id = c->batch_id, .outcome = outcome };
 	return t;
 }
 
@@ -110,7 +137,7 @@ static void give_outcome(struct settler *s, struct settling *t)
 
 void settle_delivered(struct settler *s, const struct export *x)
 {
-	struct settling *t = settling_new(s, x, x->count, x->reply.status, x->reply.error);
+	struct settling *t = settling_of(s, x);
 	/* OTLP says how many, not which. */
 	int64_t rejected = x->reply.rejected;
 	for (size_t i = 0; i < x->count; i++) {
@@ -128,7 +155,7 @@ void settle_delivered(struct settler *s, const struct export *x)
 
 static void settle_all(struct settler *s, const struct export *x, enum settle_outcome outcome)
 {
-	struct settling *t = settling_new(s, x, x->count, x->reply.status, x->reply.error);
+	struct settling *t = settling_of(s, x);
 	for (size_t i = 0; i < x->count; i++) {
 		t->settlement->items[i] = (struct settle_item){ .batch_id = x->members[i].batch_id,
 								.outcome = outcome };
@@ -150,12 +177,48 @@ void settle_attempt(struct settler *s, const struct export *x)
 	settle_all(s, x, SETTLE_RETRY);
 }
 
-void settle_member_dead(struct settler *s, const struct claim *c, const char *reason)
+void settle_batch_dead(struct settler *s, const struct claim *c, int status, const char *reason)
 {
-	struct export *x = export_new(c, 1);
-	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s", reason);
-	settle_dead(s, x);
-	export_free(x);
+	struct settling *t = settling_one(s, c, SETTLE_DEAD);
+	t->settlement->status = status;
+	(void)snprintf(t->settlement->error, sizeof(t->settlement->error), "%s", reason);
+	t->failed = c->records;
+	give_outcome(s, t);
+}
+
+void settle_split(struct settler *s, const struct claim *c, int64_t rejected,
+		  struct settle_dead_part *parts, size_t count)
+{
+	struct settling *t = settling_one(s, c, SETTLE_SPLIT);
+	struct settle_item *item = &t->settlement->items[0];
+	struct settle_part *views = xcalloc(count + 1, sizeof(*views));
+	uint64_t failed = 0;
+	for (size_t i = 0; i < count; i++) {
+		views[i] = parts[i].part;
+		failed += views[i].records;
+	}
+	item->rejected_records = rejected < c->records ? (uint32_t)rejected : c->records;
+	failed += item->rejected_records;
+	item->parts = views;
+	item->part_count = count;
+	t->views = views;
+	t->parts = parts;
+	t->part_count = count;
+	t->failed = failed < c->records ? failed : c->records;
+	t->sent = c->records - t->failed;
+	give_outcome(s, t);
+}
+
+void settle_moved(struct settler *s, const struct claim *c, int64_t to_destination_id)
+{
+	struct settling *t = settling_one(s, c, SETTLE_MOVED);
+	t->settlement->items[0].to_destination_id = to_destination_id;
+	give_outcome(s, t);
+}
+
+void settle_unreadable(struct settler *s, const struct claim *c)
+{
+	give_outcome(s, settling_one(s, c, SETTLE_UNREADABLE));
 }
 
 void settle_expired(struct settler *s, const struct claim *members, size_t count)

@@ -23,7 +23,7 @@ struct settler {
 };
 
 /* Past this many uncommitted outcomes nothing new should be sent. */
-enum { SETTLE_UNSETTLED_MAX = 32 };
+enum { SETTLE_UNSETTLED_MAX = 32, SETTLE_WORDS_MAX = 256 };
 
 void settle_init(struct settler *s, const char *destination);
 /* Frees what waits in vain. Nothing may be at the writer. */
@@ -33,8 +33,25 @@ void settle_done(struct settler *s);
 void settle_delivered(struct settler *s, const struct export *x);
 /* The members become dead letters with the reply's status and reason. */
 void settle_dead(struct settler *s, const struct export *x);
-/* One member becomes a dead letter. */
-void settle_member_dead(struct settler *s, const struct claim *c, const char *reason);
+/* One batch becomes a dead letter; status 0: without an answer. */
+void settle_batch_dead(struct settler *s, const struct claim *c, int status, const char *reason);
+/* Records of one batch that died while its others were taken. */
+struct settle_dead_part {
+	struct settle_part part; /* its texts and its body point to what follows */
+	struct buf body;
+	char error[SETTLE_ERROR_MAX];
+	char service[SETTLE_WORDS_MAX];
+	char preview[SETTLE_WORDS_MAX];
+};
+/* The batch was delivered but for its parts and so many rejected records. Takes the parts, which
+ * are from malloc. */
+void settle_split(struct settler *s, const struct claim *c, int64_t rejected,
+		  struct settle_dead_part *parts, size_t count);
+void settle_parts_free(struct settle_dead_part *parts, size_t count);
+/* The batch is owed to another destination from now on. */
+void settle_moved(struct settler *s, const struct claim *c, int64_t to_destination_id);
+/* The batch's payload was not found: lost by damage, or gone with its delivery. */
+void settle_unreadable(struct settler *s, const struct claim *c);
 /* These members of an export are past their queue.max_age: they are not sent. */
 void settle_expired(struct settler *s, const struct claim *members, size_t count);
 /* Count an attempt. The members stay claimed; should it not be committed, it is forgotten. */

@@ -43,6 +43,9 @@ struct uplink_member *uplink_join(struct uplink *u, const char *name, struct cha
 /* Accepts NULL. */
 void uplink_leave(struct uplink_member *m);
 
+/* Borrowed from the configuration. */
+const char *uplink_name(const struct uplink *u);
+
 /* May an export of this class start now? granted > 0: yes, so many bytes were set aside for it;
  * tell with uplink_sent, now. Else it waits: ask again at at_ns (mono), or when rung, if there is
  * still something to send. until_ns (wall, 0: soon) is when that ends, for people. */
@@ -58,6 +61,10 @@ void uplink_sent(struct uplink_member *m, enum record_class class, int64_t grant
 		 size_t raw_bytes, int64_t wire_bytes);
 /* Bytes that went without being asked for, or (negative) that did not go after all. */
 void uplink_correct(struct uplink_member *m, enum record_class class, int64_t bytes);
+/* A window or a budget keeps this class. Asks for nothing. */
+bool uplink_is_shut(struct uplink_member *m, enum record_class class);
+/* To be called now and then, with or without something to send: stores what was used. */
+void uplink_tick(struct uplink_member *m);
 /* It wants nothing any more, until it asks again. */
 void uplink_withdraw(struct uplink_member *m);
 /* The most that an export should hold, before compression, so that it does not keep what is more
@@ -82,6 +89,7 @@ struct uplink_view {
 	int64_t rate_until_ns; /* wall: end of a temporary rate; 0: it is the configured one */
 	int64_t used[2];       /* bytes: today, this month */
 	char periods[2][16];   /* "2026-11-23", "2026-11" */
+	int64_t ends_ns[2];    /* wall: of both */
 	bool is_known;         /* what was used before the start is in used */
 	bool has_windows;
 	bool is_open;           /* within a window, or without any */

@@ -91,7 +91,7 @@ int64_t uplink_usage_left(const struct uplink_usage *u, int period, enum record_
 	return (int64_t)limit - u->bytes[period];
 }
 
-static int64_t end_of(const struct uplink_usage *u, int period)
+int64_t uplink_usage_end_ns(const struct uplink_usage *u, int period)
 {
 	time_t t = (time_t)(u->day * DAY_S);
 	struct tm tm = { 0 };
@@ -115,7 +115,7 @@ int uplink_usage_blocks(const struct uplink_usage *u, enum record_class class, i
 		int64_t need = bytes < limit / 4 ? bytes : limit / 4;
 		if (uplink_usage_left(u, i, class) >= need)
 			continue;
-		*ret_until_ns = end_of(u, i);
+		*ret_until_ns = uplink_usage_end_ns(u, i);
 		return i;
 	}
 	return -1;

@@ -35,6 +35,8 @@ int64_t uplink_usage_left(const struct uplink_usage *u, int period, enum record_
  */
 int uplink_usage_blocks(const struct uplink_usage *u, enum record_class class, int64_t bytes,
 			int64_t *ret_until_ns);
+/* When a period ends, wall. */
+int64_t uplink_usage_end_ns(const struct uplink_usage *u, int period);
 /* More must not go before what went is stored: a kill would forget too much. */
 bool uplink_usage_must_wait(const struct uplink_usage *u);
 /* Give the writer what is not stored, where it is time (is_forced: at once). */

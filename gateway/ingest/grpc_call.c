@@ -397,18 +397,22 @@ void grpc_call_end(struct grpc_call *call)
 		return;
 	}
 	size_t length = call->ingest.body.n;
-	if (ingest_prepare(&call->ingest) != ST_OK) {
+	bool is_light = ingest_is_light(&call->ingest);
+	if (is_light && ingest_prepare(&call->ingest) != ST_OK) {
 		fail_ingest(call);
 		return;
 	}
-	/* All of this before the commit: from there on the writer's thread has the call, and it may
-	 * come back before ingest_commit returns. */
+	/* All of this before the commit: from there on another thread has the call, and it may come
+	 * back before ingest_commit returns. */
 	call->state = GRPC_CALL_COMMIT;
 	call->held_bytes = length;
 	call->moved_ns = call->server->now_ns;
 	call->is_with_writer = true;
 	call->server->with_writer++;
-	ingest_commit(&call->ingest);
+	if (is_light)
+		ingest_commit(&call->ingest);
+	else
+		ingest_give(&call->ingest);
 }
 
 void grpc_call_completed(struct grpc_call *call)

@@ -18,6 +18,10 @@
  * What remains are frames that cost little each and carry nothing: control_cost counts them and a
  * request pays for them, because clients that measure bandwidth send a ping for each answer.
  *
+ * A client that speaks HTTP/1.1 is told so in HTTP/1.1, with the port that it probably wants. For
+ * that nothing is said before the client's preface, which in HTTP/2 comes unasked. What it sends
+ * on is read and thrown away for a moment, so that the answer is not lost to a reset.
+ *
  * The end (RFC 9113, 6.8): GOAWAY with the largest id and a PING; when the PING's answer shows that
  * the client knows (or after a while), GOAWAY with the last id that is served. Calls go on until
  * they are answered; then nghttp2 wants nothing any more, and the connection closes. */
@@ -43,6 +47,7 @@ enum {
 };
 static const int64_t greeting_timeout_ns = 10 * NS_PER_S;
 static const int64_t goaway_patience_ns = NS_PER_S;
+static const int64_t farewell_patience_ns = 2 * NS_PER_S;
 static const uint8_t goaway_ping[8] = "goaway!";
 
 static void give_back(struct grpc_connection *c, size_t n)
@@ -287,12 +292,37 @@ void grpc_connection_free(struct grpc_connection *c)
 
 /* --- input and output --- */
 
+/* HTTP/1.1 begins with a method, TLS does not. */
+static bool is_like_http1(const struct grpc_connection *c)
+{
+	return !c->is_greeted && c->first_byte >= 'A' && c->first_byte <= 'Z';
+}
+
+static void say_wrong_port(struct grpc_connection *c)
+{
+	static const char words[] = "this port takes OTLP/gRPC, which is HTTP/2; OTLP/HTTP has a "
+				    "port of its own, usually 4318\n";
+	c->farewell_ns = c->server->now_ns;
+	if (buf_printf(&c->out,
+		       "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"
+		       "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+		       strlen(words), words) != ST_OK)
+		c->is_dead = true;
+}
+
 void grpc_connection_feed(struct grpc_connection *c, struct bytes src)
 {
+	if (src.n == 0 || c->farewell_ns)
+		return;
+	if (c->heard_bytes == 0)
+		c->first_byte = src.p[0];
+	c->heard_bytes += src.n;
 	/* Protocol errors make nghttp2 queue a GOAWAY and still return n; what fails here (no
 	 * client preface, a flood, no memory) leaves nothing to say. */
 	ssize_t n = nghttp2_session_mem_recv(c->session, src.p, src.n);
-	if (n < 0 || (size_t)n != src.n)
+	if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC && is_like_http1(c))
+		say_wrong_port(c);
+	else if (n < 0 || (size_t)n != src.n)
 		c->is_dead = true;
 }
 
@@ -324,6 +354,8 @@ struct grpc_connection *grpc_connection_take_back(struct grpc_call *call)
 /* Move what nghttp2 has to say into out. */
 static void gather(struct grpc_connection *c)
 {
+	if (c->heard_bytes < NGHTTP2_CLIENT_MAGIC_LEN || c->farewell_ns)
+		return;
 	while (c->out.n < OUT_BATCH) {
 		const uint8_t *p;
 		ssize_t n = nghttp2_session_mem_send(c->session, &p);
@@ -373,7 +405,7 @@ bool grpc_connection_flush(struct grpc_connection *c)
 		is_more = c->out.n >= OUT_BATCH;
 		is_drained = !c->is_dead && drain(c);
 	} while (is_drained && is_more);
-	if (is_drained && !nghttp2_session_want_read(c->session))
+	if (is_drained && !c->farewell_ns && !nghttp2_session_want_read(c->session))
 		c->is_dead = true;
 	return !c->is_dead;
 }
@@ -392,6 +424,9 @@ void grpc_connection_shutdown(struct grpc_connection *c)
 	if (c->shutdown_ns)
 		return;
 	c->shutdown_ns = c->server->now_ns;
+	/* Without a word from the client there is nobody to say goodbye to. */
+	if (c->heard_bytes < NGHTTP2_CLIENT_MAGIC_LEN)
+		c->is_dead = true;
 	if (nghttp2_submit_shutdown_notice(c->session) != 0 ||
 	    nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, goaway_ping) != 0)
 		c->is_dead = true;
@@ -421,6 +456,8 @@ void grpc_connection_tick(struct grpc_connection *c)
 	c->control_cost -= c->control_cost / 8;
 	expire_calls(c);
 	if (!c->is_greeted && now - c->opened_ns > greeting_timeout_ns)
+		c->is_dead = true;
+	if (c->farewell_ns && now - c->farewell_ns > farewell_patience_ns)
 		c->is_dead = true;
 	if (c->out.n > 0 && now - c->written_ns > o->read_timeout_ns)
 		c->is_dead = true;

@@ -25,6 +25,9 @@ struct grpc_connection {
 	int64_t idle_since_ns; /* when the last call ended */
 	int64_t written_ns;    /* when output last moved */
 	int64_t shutdown_ns;   /* first GOAWAY; 0: none */
+	int64_t farewell_ns;   /* when it was told that it has the wrong port; 0: it has not */
+	uint64_t heard_bytes;  /* that the client sent */
+	uint8_t first_byte;    /* of them */
 	bool is_greeted;       /* the client's preface and SETTINGS came */
 	bool is_last_goaway;   /* the second GOAWAY is on its way */
 	bool is_dead;

@@ -8,8 +8,9 @@
  * in five of six tries). What is thrown away is bounded by drain_left and by the read timeout. A
  * body that says it is longer, or whose sender asks first (Expect), is answered before it comes.
  *
- * At the end the body is prepared on this thread, the connection suspended, and the call given to
- * the writer. Suspending comes first: done may run before ingest_commit returns. From there:
+ * At the end the body is prepared on this thread, or on another where it is large, the connection
+ * suspended, and the call given to the writer. Suspending comes first: done may run before
+ * ingest_commit returns. From there:
  *
  *   AT_WORKER -> AT_WRITER  [commit]                the connection is suspended
  *   AT_WRITER -> AT_WORKER  [on_done]               given back; http_request_take_back resumes the
@@ -227,13 +228,16 @@ void http_request_take_back(struct http_worker *w)
 	}
 }
 
-static enum MHD_Result commit(struct http_request *r)
+static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 {
 	r->connection->deadline_ns = INT64_MAX;
 	r->connection->worker->suspended++;
 	atomic_store(&r->state, HTTP_AT_WRITER);
 	MHD_suspend_connection(r->mhd);
-	ingest_commit(&r->call);
+	if (is_prepared)
+		ingest_commit(&r->call);
+	else
+		ingest_give(&r->call);
 	return MHD_YES;
 }
 
@@ -250,15 +254,16 @@ static enum MHD_Result answer(struct http_request *r)
 static enum MHD_Result on_end(struct http_request *r)
 {
 	bool is_decided = r->call.status || r->is_preflight || r->was_committed;
-	if (!is_decided) {
-		enum status st = ingest_prepare(&r->call);
-		if (st == ST_OK) {
-			r->was_committed = true;
-			return commit(r);
-		}
+	if (is_decided)
+		return answer(r);
+	bool is_light = ingest_is_light(&r->call);
+	enum status st = is_light ? ingest_prepare(&r->call) : ST_OK;
+	if (st) {
 		refuse(r, st);
+		return answer(r);
 	}
-	return answer(r);
+	r->was_committed = true;
+	return commit(r, is_light);
 }
 
 /* Messages of this file repeat what the client wrote; a google.rpc.Status must be UTF-8. */

@@ -18,16 +18,19 @@
 #include "gateway/base/container.h"
 #include "gateway/base/metrics.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/ingest/preparer.h"
 #include "gateway/telemetry/json.h"
 
-/* Body, its decompressed form and its enriched copy may exist at a time. */
-enum { COPIES_MAX = 3, ARENA_MIN = 4 << 20 };
+/* Body, its decompressed form and its enriched copy may exist at a time. A light request is one
+ * whose worst case takes the receiver's thread a few milliseconds. */
+enum { COPIES_MAX = 3, ARENA_MIN = 4 << 20, LIGHT_BYTES = 1 << 20 };
 enum { TRANSPORT_GRPC, TRANSPORT_HTTP, TRANSPORT_COUNT };
 
 struct ingest {
 	struct writer *writer;
 	const struct attributes *resource;
 	const struct route_table *routes;
+	struct preparer *preparer; /* NULL: not started */
 	struct budget in_flight;
 	int retry_after_s;
 	struct series *accepted[SIGNAL_COUNT][TRANSPORT_COUNT];
@@ -60,6 +63,29 @@ struct ingest *ingest_new(const struct ingest_options *o)
 		}
 	}
 	return in;
+}
+
+static void prepare_and_commit(struct chan_item *item, bool is_stopping)
+{
+	struct ingest_call *call = container_of(item, struct ingest_call, item);
+	enum status st = is_stopping ? ingest_refuse(call, ST_STOPPING) : ingest_prepare(call);
+	if (st)
+		call->done(call);
+	else
+		ingest_commit(call);
+}
+
+enum status ingest_start(struct ingest *in, struct err *e)
+{
+	return preparer_start(prepare_and_commit, &in->preparer, e);
+}
+
+void ingest_stop(struct ingest *in)
+{
+	if (!in)
+		return;
+	preparer_stop(in->preparer);
+	in->preparer = NULL;
 }
 
 void ingest_free(struct ingest *in)
@@ -135,20 +161,41 @@ enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t byt
 	return st ? fail(call, st) : ST_OK;
 }
 
-/* Decompress into call->decoded and let the compressed bytes go. */
-static enum status decode_body(struct ingest_call *call)
+/* Decompress into call->decoded, at most max bytes, and let the compressed bytes go. */
+static enum status decode_body(struct ingest_call *call, size_t max)
 {
-	if (call->encoding == ENCODING_NONE)
+	if (call->encoding == ENCODING_NONE || call->decoded.p)
 		return ST_OK;
 	struct buf plain;
-	buf_init(&plain, call->max_message_bytes, &call->in->in_flight);
+	buf_init(&plain, max, &call->in->in_flight);
 	enum status st = decompress(call->encoding, buf_view(&call->body), &plain, &call->err);
-	buf_done(&call->body);
-	if (st)
+	if (st) {
 		buf_done(&plain);
+		return st;
+	}
+	buf_done(&call->body);
+	buf_move(&call->decoded, &plain);
+	return ST_OK;
+}
+
+bool ingest_is_light(struct ingest_call *call)
+{
+	if (call->body.n > LIGHT_BYTES)
+		return false;
+	if (call->encoding == ENCODING_NONE || call->max_message_bytes <= LIGHT_BYTES)
+		return true;
+	/* Any other failure is found again, as quickly, when the request is prepared. */
+	enum status st = decode_body(call, LIGHT_BYTES);
+	call->err.text[0] = '\0';
+	return st != ST_TOO_LARGE;
+}
+
+void ingest_give(struct ingest_call *call)
+{
+	if (call->in->preparer)
+		preparer_give(call->in->preparer, &call->item);
 	else
-		buf_move(&call->decoded, &plain);
-	return st;
+		prepare_and_commit(&call->item, false);
 }
 
 /* JSON text, wherever it is, becomes protobuf in call->decoded. */
@@ -214,7 +261,7 @@ enum status ingest_prepare(struct ingest_call *call)
 	struct ingest *in = call->in;
 	enum status st = writer_state(in->writer);
 	if (!st)
-		st = decode_body(call);
+		st = decode_body(call, call->max_message_bytes);
 	if (!st)
 		st = convert_json(call);
 	if (st)

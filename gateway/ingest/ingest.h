@@ -21,6 +21,10 @@ struct ingest_options {
 };
 
 struct ingest *ingest_new(const struct ingest_options *o);
+/* The thread for large requests. Before the receivers start, and once they have stopped: then
+ * before the writer's stop. ingest_stop accepts NULL, and one that was not started. */
+MUST_USE enum status ingest_start(struct ingest *in, struct err *e);
+void ingest_stop(struct ingest *in);
 void ingest_free(struct ingest *in);
 /* Bytes of requests that were received and not yet answered. */
 size_t ingest_in_flight(struct ingest *in);
@@ -42,6 +46,7 @@ struct ingest_call {
 	struct err err;
 	int retry_after_s; /* > 0 where the client shall come back */
 	/* Private. */
+	struct chan_item item; /* in the preparer's channel */
 	struct ingest *in;
 	struct buf decoded; /* decompressed, and from JSON */
 	struct buf sorted;
@@ -64,6 +69,13 @@ enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t byt
 /* The receiver itself refuses the call (the body met its cap or the budget): fills status, err and
  * retry_after_s as a refusal by any step does. Returns st. */
 enum status ingest_refuse(struct ingest_call *call, enum status st);
+
+/* Is ingest_prepare done in a moment? Then the receiver goes on with it and ingest_commit. Else
+ * with ingest_give. May decompress. */
+bool ingest_is_light(struct ingest_call *call);
+/* Prepare and commit, on a thread for such requests. As ingest_commit, but that call->status can
+ * also be what ingest_prepare finds wrong. */
+void ingest_give(struct ingest_call *call);
 
 /* Decompress, convert, scan, enrich, sort. On the receiver's thread; bounded by the body's size.
  * ST_OK: go on with ingest_commit. Else call->status, err and retry_after_s say what to answer. */

@@ -104,9 +104,10 @@ enum status select_records(enum signal signal, struct bytes request,
 			   const struct select_range *ranges, size_t count, struct buf *out,
 			   uint32_t *ret, uint32_t *ret_total)
 {
-	struct selector s = {
-		.path = &paths[signal], .out = out, .range = ranges, .ranges_end = ranges + count
-	};
+	struct selector s = { .path = &paths[signal],
+			      .out = out,
+			      .range = ranges,
+			      .ranges_end = count ? ranges + count : ranges };
 	enum status st = put_fields(&s, request, 0);
 	if (st)
 		return st;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "gateway/base/grpc_frame.h"
-#include "gateway/ingest/grpc_health.h"
 #include "gateway/base/grpc_status.h"
+#include "gateway/ingest/grpc_health.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

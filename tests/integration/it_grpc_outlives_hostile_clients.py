@@ -74,6 +74,17 @@ def test_who_does_not_speak_http2_is_closed(start_gateway):
     assert_serves(gateway)
 
 
+def test_a_client_on_the_wrong_port_is_told(start_gateway):
+    gateway = start_gateway()
+    said = talk(gateway, b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nsome body")
+    assert said.startswith(b"HTTP/1.1 400 ") and b"usually 4318" in said
+    # The other way round libmicrohttpd answers, in the words that it has.
+    with socket.create_connection(("127.0.0.1", gateway.http_port), 30) as s:
+        s.sendall(PREFACE + frame(4, 0, 0))
+        assert s.recv(65536).startswith(b"HTTP/1.1 505 ")
+    assert_serves(gateway)
+
+
 PING = frame(6, 0, 0, b"12345678")
 FLOODS = {
     "pings": PING * 100_000,

@@ -13,6 +13,7 @@ struct ingest {
 	struct budget budget;
 	enum status admit;   /* what ingest_admit says */
 	enum status prepare; /* what ingest_prepare says */
+	bool is_heavy;       /* requests are given, and not prepared by the receiver */
 	struct ingest_call *given[FAKE_GIVEN_MAX];
 	size_t given_count;
 	size_t prepared_bytes; /* of the last message, decompressed */
@@ -55,11 +56,22 @@ enum status ingest_prepare(struct ingest_call *call)
 	return st ? ingest_refuse(call, st) : ST_OK;
 }
 
+bool ingest_is_light(struct ingest_call *call)
+{
+	return !call->in->is_heavy;
+}
+
 void ingest_commit(struct ingest_call *call)
 {
 	struct ingest *in = call->in;
 	CHECK(in->given_count < FAKE_GIVEN_MAX);
 	in->given[in->given_count++] = call;
+}
+
+/* What is wrong with it shows when it is completed. */
+void ingest_give(struct ingest_call *call)
+{
+	ingest_commit(call);
 }
 
 /* What the writer's thread does with the call that came first. */

@@ -122,6 +122,8 @@ class Gateway:
         },
         "admin": {"endpoint": "127.0.0.1:0"},
         "queue": {"min_free_disk": 0},
+        # Tests count what they sent themselves; it_losses_are_exported.py turns it on.
+        "telemetry": {"losses": False},
     }
 
     def __init__(self, directory, config=None, *, expect=(), env=None, args=()):

@@ -7,6 +7,7 @@ In a test:
         sink.answer(503, times=2, headers={"Retry-After": "1"})   # then it is well again
         sink.hang(); sink.drop(); sink.ok()
         sink.stop(); sink.start()                                 # the same port: an uplink that goes and comes
+        sink.refuse(["r-00000007"])                               # 400 to every export that has one of them
         assert sink.ids("logs") == acknowledged                   # in the order of arrival, with repeats
 
 As a process of its own (demo, crash tests): python3 tests/support/sink.py --port 4319
@@ -53,6 +54,7 @@ class Mode:
     times: int = -1  # requests; -1: until told otherwise
     headers: dict = dataclasses.field(default_factory=dict)
     body: bytes = b""
+    content_type: str = "application/x-protobuf"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -131,11 +133,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
         message = otlp.parse(signal, otlp.decompress(encoding, body))
+        if mode.mode == "ok" and sink.poison.intersection(otlp.record_ids(message)):
+            mode = Mode("answer", 400, body=sink.poison_words, content_type="text/plain")
+        if mode.status // 100 == 2:
+            sink.keep(signal, message)
         cert = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
         sink._note(Received(signal, otlp.record_ids(message), dict(self.headers), len(body),
                             time.monotonic(), mode.status, cert or {}))
         try:
-            self._reply(mode.status, mode.body, mode.headers)
+            self._reply(mode.status, mode.body, mode.headers, mode.content_type)
         except OSError:
             self.close_connection = True
 
@@ -152,12 +158,18 @@ class _Server(http.server.ThreadingHTTPServer):
 class Sink:
     """tls: an ssl.SSLContext. paths: URL path -> signal. encodings: others are answered with 415."""
 
-    def __init__(self, port=0, *, tls=None, paths=None, encodings=("none", "gzip", "zstd")):
+    handler = _Handler
+
+    def __init__(self, port=0, *, host="127.0.0.1", tls=None, paths=None, encodings=("none", "gzip", "zstd")):
         self.port = port
+        self.host = host
         self.paths = paths or PATHS
         self.encodings = encodings
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
+        self.poison = frozenset()
+        self.poison_words = b""
+        self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()
         self._lock = threading.Condition()
@@ -172,7 +184,7 @@ class Sink:
         """On the port that it had before, where it had one."""
         assert self._server is None, "it runs already"
         self._hung = threading.Event()
-        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._server = _Server((self.host, self.port), self.handler)
         self._server.sink = self
         if self._tls:
             self._server.socket = self._tls.wrap_socket(
@@ -231,6 +243,11 @@ class Sink:
     def drop(self, times=-1):
         """Reads the export and closes the connection."""
         self.set_mode(Mode("drop", times=times))
+
+    def refuse(self, ids, words=b"cannot take this record"):
+        """400 with these words to every export that has one of these records, for good."""
+        self.poison_words = words
+        self.poison = frozenset(ids)
 
     def _next_mode(self):
         with self._lock:

@@ -1,4 +1,4 @@
-"""Reads google.rpc.Status from the body of an HTTP error, in the request's encoding."""
+"""google.rpc.Status: read from the body of an HTTP error, in the request's encoding, and written for gRPC trailers."""
 
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2  # noqa: F401 (RetryInfo must be known)
@@ -23,3 +23,13 @@ def retry_seconds(status):
     return None
 
 
+
+
+def status_details(code, message, retry_after_s=0):
+    """The bytes of grpc-status-details-bin."""
+    status = status_pb2.Status(code=code, message=message)
+    if retry_after_s:
+        info = error_details_pb2.RetryInfo()
+        info.retry_delay.FromMilliseconds(int(retry_after_s * 1000))
+        status.details.add().Pack(info)
+    return status.SerializeToString()

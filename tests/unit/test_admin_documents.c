@@ -48,7 +48,10 @@ static struct got ask(const char *path, const char *name, const char *value)
 	sampler_init(&sampler, queue.path, 1 << 30);
 	parameters_init(&c.parameters);
 	buf_init(&c.out, DOCUMENT_MAX, NULL);
-	g.st = route_find(path, &route, &c.id, &e);
+	struct route_words words = { 0 };
+	g.st = route_find(path, &route, &words, &e);
+	c.id = words.id;
+	c.name = words.name;
 	if (!g.st && name)
 		g.st = parameters_set(&c.parameters, route->set, name, value, &e);
 	parameters_finish(&c.parameters);
@@ -330,7 +333,7 @@ static int cli(char **ret_text, int argc, ...)
 	(void)fflush(stdout);
 	int saved = dup(STDOUT_FILENO);
 	ck_assert_int_ge(dup2(fileno(file), STDOUT_FILENO), 0);
-	int rc = cli_main(argc, argv, no_run);
+	int rc = cli_main(argc, argv, no_run, NULL);
 	(void)fflush(stdout);
 	(void)dup2(saved, STDOUT_FILENO);
 	(void)close(saved);

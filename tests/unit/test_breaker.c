@@ -57,6 +57,25 @@ START_TEST(a_failure_takes_it_down_and_an_answer_brings_it_back)
 }
 END_TEST
 
+START_TEST(a_renewed_credential_ends_the_wait_for_one_and_no_other)
+{
+	struct breaker b = make();
+	struct export_reply unauthorized = failure(401, false);
+	struct export_reply busy = failure(503, false);
+	int64_t now = now_mono_ns();
+	(void)breaker_failed(&b, &unauthorized, now);
+	ck_assert_int_eq(b.due_ns, now + 16 * NS_PER_S);
+	breaker_renewed(&b);
+	ck_assert_int_le(b.due_ns, now);
+	ck_assert_int_eq(b.state, DESTINATION_UNAUTHORIZED);
+	now_fake_advance(NS_PER_S);
+	(void)breaker_failed(&b, &busy, now_mono_ns());
+	int64_t due = b.due_ns;
+	breaker_renewed(&b);
+	ck_assert_int_eq(b.due_ns, due);
+}
+END_TEST
+
 START_TEST(exports_that_fail_together_are_one_failure)
 {
 	struct breaker b = make();
@@ -159,6 +178,7 @@ int main(void)
 		a_connection_after_an_unreachable_network_ends_the_wait,
 		a_backend_that_accepts_and_hangs_is_not_called_at_once,
 		an_answered_failure_needs_no_probe,
+		a_renewed_credential_ends_the_wait_for_one_and_no_other,
 	};
 	return run_cases("breaker", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -207,15 +207,17 @@ static const struct {
 	{ "recievers: {}", "t.yaml:1:1: recievers is no key; did you mean receivers?" },
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
 	{ "zzz: 1",
-	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, "
-	  "resource, admin, log, shutdown_timeout, uplinks, destinations, routes" },
+	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
 	{ "\"\": x",
-	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, "
-	  "resource, admin, log, shutdown_timeout, uplinks, destinations, routes" },
+	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
@@ -283,7 +285,7 @@ static const struct {
 	{ "site: ${TIDE_BINARY}",
 	  "t.yaml:1:7: site: the environment variable TIDE_BINARY holds no valid UTF-8" },
 	{ "admin: {endpoint: \"0.0.0.0:1\"}",
-	  "t.yaml: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
+	  "t.yaml:1:19: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
 	  "required" },
 	/* Destinations. */
 	{ "destinations: [a]", "t.yaml:1:15: destinations is a mapping of names to destinations" },
@@ -292,7 +294,9 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, file; did you mean otlp_http?" },
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, loki, file; did "
+	  "you mean "
+	  "otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -308,7 +312,30 @@ static const struct {
 	{ DEST("    path: x"),
 	  "t.yaml:5:5: destination a: path is no key of its kind, but of file" },
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
-	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http" },
+	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
+	  "otlp_grpc" },
+	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
+	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a.b, a_b]}}}",
+	  "t.yaml:1:67: destination a: loki.labels: a.b and a_b are the same label" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [class]}}}",
+	  "t.yaml:1:67: destination a: loki.labels: class is always a label, with the urgency of "
+	  "the record" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [\"\"]}}}",
+	  "t.yaml:1:67: destination a: loki.labels has an empty name" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a, b, c, d, e, f, g, "
+	  "h, "
+	  "i, j, k, l, m, n, o]}}}",
+	  "t.yaml:1:67: destination a: loki.labels has more than 14 names, which with class is all "
+	  "that Loki takes" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {max_line_size: 1}}}",
+	  "t.yaml:1:74: loki.max_line_size: 1 is out of range: it must be from 1KiB to 16MiB" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h}}\nroutes: [{to: a}]",
+	  "t.yaml:2:10: this route sends traces to a, which takes logs only: match them" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h}}\n"
+	  "routes: [{match: {signal: [logs, metrics]}, to: a}]",
+	  "t.yaml:2:10: this route sends metrics to a, which takes logs only: match them" },
 	{ "destinations: {a: {kind: file, path: x}, b: {kind: file, path: x}}",
 	  "t.yaml:1:64: destination b: path is that of destination a" },
 	{ DEST("    compresion: gzip"),

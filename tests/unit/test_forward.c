@@ -50,7 +50,8 @@ END_TEST
 
 START_TEST(a_failed_export_is_sent_again_with_its_members_before_what_follows)
 {
-	struct forwarding *fx = forwarding_new_one("max_export_size: 64KiB, " FAST);
+	struct forwarding *fx =
+		forwarding_new_one("max_in_flight: 1, max_export_size: 64KiB, " FAST);
 	struct side *s = &fx->sides[0];
 	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 6, 30000);
 	http_sink_script(s->sink, (struct sink_answer){ .status = 503 }, 2);
@@ -124,15 +125,14 @@ START_TEST(only_the_batch_that_is_refused_becomes_a_dead_letter)
 	for (int id = 1; id <= 6; id++)
 		ck_assert_int_eq(facts.dead[s->id][id], id == 3);
 	ck_assert_int_eq(facts_int(fx->path, "SELECT last_status FROM dead_letters"), 400);
-	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters WHERE last_error = "
-					     "'HTTP 400: no such tenant'"),
+	ck_assert_int_eq(facts_int(fx->path, "SELECT count(*) FROM dead_letters WHERE last_error "
+					     "LIKE 'HTTP 400: no such tenant%'"),
 			 1);
 	ck_assert_int_eq(forwarding_total(fx, "delivered"), 50);
 	EXPECT_IDS(s, 0, "1 2 3 4");
-	EXPECT_IDS(s, 1, "1");
-	EXPECT_IDS(s, 2, "2");
-	EXPECT_IDS(s, 3, "3");
-	EXPECT_IDS(s, 4, "4");
+	EXPECT_IDS(s, 1, "1 2"); /* taken: so it is in the other half, and that is not sent whole */
+	EXPECT_IDS(s, 2, "3");
+	EXPECT_IDS(s, 3, "4");
 	forwarding_free(fx);
 }
 END_TEST
@@ -368,7 +368,7 @@ END_TEST
 
 START_TEST(a_dead_destination_does_not_slow_another)
 {
-	static const char *const options[] = { "timeout: 1m", "timeout: 1m" };
+	static const char *const options[] = { "timeout: 1m, max_in_flight: 1", "timeout: 1m" };
 	struct forwarding *fx = forwarding_new(options, 2);
 	http_sink_script(fx->sides[0].sink, (struct sink_answer){ .act = SINK_HANG }, 1);
 	forwarding_start(fx);

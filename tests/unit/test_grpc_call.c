@@ -185,6 +185,23 @@ START_TEST(a_deadline_is_kept_and_the_late_commit_is_dropped)
 }
 END_TEST
 
+START_TEST(a_large_request_is_prepared_elsewhere)
+{
+	t.ingest.is_heavy = true;
+	t.ingest.prepare = ST_INVALID; /* would be told at once if it were prepared here */
+	int32_t bad = request(EXPORT, small, NULL, NULL);
+	int32_t good = request(EXPORT, small, NULL, NULL);
+	pump();
+	ck_assert(!seen(bad)->is_closed);
+	ck_assert_uint_eq(t.server.with_writer, 2);
+	fake_complete(&t.ingest, ST_INVALID);
+	fake_complete(&t.ingest, ST_OK);
+	pump();
+	expect_status(bad, "200", "3");
+	expect_status(good, "200", "0");
+}
+END_TEST
+
 START_TEST(a_large_header_list_is_refused)
 {
 	static char big[20000];
@@ -208,6 +225,7 @@ int main(void)
 		load_is_refused_at_the_headers_with_retry_info,
 		health_tells_whether_the_queue_takes_data,
 		a_deadline_is_kept_and_the_late_commit_is_dropped,
+		a_large_request_is_prepared_elsewhere,
 		a_large_header_list_is_refused,
 	};
 	Suite *suite = suite_create("grpc_call");

@@ -365,8 +365,28 @@ END_TEST
 
 START_TEST(who_does_not_speak_http2_is_closed)
 {
-	static const char http1[] = "POST /v1/traces HTTP/1.1\r\nHost: x\r\n\r\n";
-	grpc_connection_feed(t.c, bytes_str(http1));
+	static const char tls[] = "\x16\x03\x01\x02\x00\x01";
+	grpc_connection_feed(t.c, bytes_of(tls, sizeof(tls)));
+	ck_assert(!grpc_connection_flush(t.c));
+}
+END_TEST
+
+START_TEST(who_speaks_http1_is_told_where_to_go)
+{
+	static const char *const pieces[] = { "P", "OST /v1/traces HTTP/1.1\r\n", "Host: x\r\n\r\n",
+					      "a body" };
+	char said[1024];
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		grpc_connection_feed(t.c, bytes_str(pieces[i]));
+		ck_assert(grpc_connection_flush(t.c));
+	}
+	ssize_t n = read(t.client.fd, said, sizeof(said) - 1);
+	ck_assert_int_gt(n, 0);
+	said[n] = '\0';
+	ck_assert_int_eq(strncmp(said, "HTTP/1.1 400 ", 13), 0);
+	ck_assert_ptr_nonnull(strstr(said, "usually 4318"));
+	t.server.now_ns += 3 * NS_PER_S;
+	grpc_connection_tick(t.c);
 	ck_assert(!grpc_connection_flush(t.c));
 }
 END_TEST
@@ -401,6 +421,7 @@ int main(void)
 		a_silent_client_gets_its_second_goaway_too,
 		an_idle_connection_is_closed_and_a_busy_one_is_not,
 		who_does_not_speak_http2_is_closed,
+		who_speaks_http1_is_told_where_to_go,
 		who_says_nothing_is_closed,
 	};
 	Suite *suite = suite_create("grpc_connection");

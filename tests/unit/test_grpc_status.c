@@ -1,8 +1,8 @@
 /* What grpc_status and grpc_health promise: header texts as gRPC's documents have them, and a
  * health request that is damaged is said to be so. */
+#include "gateway/base/grpc_status.h"
 #include "gateway/base/now.h"
 #include "gateway/ingest/grpc_health.h"
-#include "gateway/base/grpc_status.h"
 #include "tests/support/expect.h"
 
 static void expect_text(struct buf *b, const char *want)
@@ -54,6 +54,84 @@ START_TEST(binary_headers_are_base64_without_padding)
 		EXPECT_OK(grpc_base64_encode(&out, bytes_str(rows[i][0])));
 		expect_text(&out, rows[i][1]);
 	}
+}
+END_TEST
+
+START_TEST(what_was_percent_encoded_comes_back)
+{
+	static const char *const rows[][2] = {
+		{ "", "" },
+		{ "100%25 later", "100% later" },
+		{ "gr%C3%BC%c3%9f", "gr\xc3\xbc\xc3\x9f" },
+		{ "50%", "50%" },
+		{ "%4", "%4" },
+		{ "%zz%4g%41", "%zz%4gA" },
+		{ "%%41", "%A" },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf out;
+		buf_init(&out, 100, NULL);
+		EXPECT_OK(grpc_message_decode(&out, bytes_str(rows[i][0])));
+		expect_text(&out, rows[i][1]);
+	}
+	struct buf small;
+	buf_init(&small, 3, NULL);
+	EXPECT_STATUS(grpc_message_decode(&small, bytes_str("%41%41%41%41")), ST_TOO_LARGE);
+	buf_done(&small);
+}
+END_TEST
+
+START_TEST(base64_is_read_with_and_without_padding)
+{
+	static const char *const good[][2] = {
+		{ "", "" },        { "Zg", "f" },
+		{ "Zg==", "f" },   { "Zm8=", "fo" },
+		{ "Zm9v", "foo" }, { "Zm9vYmFy", "foobar" },
+		{ "Zm8", "fo" },   { "+//+", "\xfb\xff\xfe" },
+	};
+	static const char *const bad[] = { "Z", "Zm9vY", "Zm 9", "Zg=g", "Zg-_" };
+	struct buf out;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		buf_init(&out, 100, NULL);
+		EXPECT_OK(grpc_base64_decode(&out, bytes_str(good[i][0])));
+		expect_text(&out, good[i][1]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		buf_init(&out, 100, NULL);
+		EXPECT_STATUS(grpc_base64_decode(&out, bytes_str(bad[i])), ST_INVALID);
+		buf_done(&out);
+	}
+}
+END_TEST
+
+START_TEST(a_timeout_is_written_so_that_it_can_be_read)
+{
+	static const struct {
+		int64_t ns;
+		const char *want;
+	} rows[] = {
+		{ 100 * NS_PER_MS, "100m" },         { 600 * NS_PER_S, "600000m" },
+		{ 99999 * NS_PER_S, "99999000m" },   { 20 * 3600 * NS_PER_S, "72000000m" },
+		{ 48 * 3600 * NS_PER_S, "172800S" }, { INT64_MAX, "2562047H" },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[GRPC_TIMEOUT_SIZE];
+		int64_t back = 0;
+		grpc_timeout_write(rows[i].ns, text);
+		ck_assert_str_eq(text, rows[i].want);
+		EXPECT_OK(grpc_timeout_parse(bytes_str(text), &back));
+		ck_assert_int_le(back, rows[i].ns);
+	}
+}
+END_TEST
+
+START_TEST(every_code_has_its_name)
+{
+	ck_assert_str_eq(grpc_status_text(0), "OK");
+	ck_assert_str_eq(grpc_status_text(14), "UNAVAILABLE");
+	ck_assert_str_eq(grpc_status_text(16), "UNAUTHENTICATED");
+	ck_assert_str_eq(grpc_status_text(17), "UNKNOWN");
+	ck_assert_str_eq(grpc_status_text(-1), "UNKNOWN");
 }
 END_TEST
 
@@ -152,8 +230,14 @@ END_TEST
 int main(void)
 {
 	const TTest *const cases[] = {
-		a_message_is_percent_encoded,    binary_headers_are_base64_without_padding,
-		a_timeout_has_digits_and_a_unit, a_health_request_names_a_service,
+		a_message_is_percent_encoded,
+		binary_headers_are_base64_without_padding,
+		what_was_percent_encoded_comes_back,
+		base64_is_read_with_and_without_padding,
+		a_timeout_is_written_so_that_it_can_be_read,
+		every_code_has_its_name,
+		a_timeout_has_digits_and_a_unit,
+		a_health_request_names_a_service,
 		the_otlp_services_are_known,
 	};
 	return run_cases("grpc_status", cases, sizeof(cases) / sizeof(cases[0]));

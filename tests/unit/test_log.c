@@ -111,6 +111,11 @@ START_TEST(a_quoted_value_fits_its_buffer)
 	ck_assert_str_eq(log_quote(small, sizeof(small), "0123456789abcdef"), "\"0123456789a\"");
 	ck_assert_str_eq(log_quote(small, sizeof(small), NULL), "\"\"");
 	ck_assert_str_eq(log_quote(small, sizeof(small), "\x01\x02\x03\x04"), "\"\\u0001\\u0002\"");
+	/* Cut between characters, of which some are longer than one byte. */
+	ck_assert_str_eq(log_quote(small, sizeof(small), "0123456789\xe2\x82\xac!!!!"),
+			 "\"0123456789\"");
+	ck_assert_str_eq(log_quote(small, sizeof(small), "01234567\xe2\x82\xac!!!!"),
+			 "\"01234567\xe2\x82\xac\"");
 }
 END_TEST
 

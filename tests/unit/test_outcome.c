@@ -1,4 +1,4 @@
-/* What each answer of a backend means for the data: every row of the table, and its edges. */
+/* What each answer of a backend means for the data: every row of the tables, and their edges. */
 #include "gateway/forward/outcome.h"
 #include "tests/support/expect.h"
 
@@ -52,6 +52,62 @@ START_TEST(every_status_has_its_verdict)
 }
 END_TEST
 
+START_TEST(every_grpc_code_has_its_verdict)
+{
+	static const struct {
+		int code;
+		bool has_retry_info;
+		const char *message;
+		enum verdict want;
+		const char *why;
+	} cases[] = {
+		{ 0, false, "", VERDICT_DELIVERED, "OK" },
+		{ 1, false, "", VERDICT_RETRY, "OTLP: retryable" },
+		{ 2, false, "", VERDICT_RETRY, "a bad day" },
+		{ 3, false, "too large", VERDICT_REFUSED, "bad data, whatever it says" },
+		{ 4, false, "", VERDICT_RETRY, "OTLP: retryable" },
+		{ 5, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
+		{ 6, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
+		{ 7, false, "", VERDICT_UNAUTHORIZED, "an expired token" },
+		{ 8, true, "slow down", VERDICT_RETRY, "OTLP: retryable with RetryInfo" },
+		{ 8, true, "grpc: received message larger than max (5 vs. 4)", VERDICT_RETRY,
+		  "it says when to come again" },
+		{ 8, false, "grpc: received message larger than max (5 vs. 4)", VERDICT_TOO_LARGE,
+		  "grpc-go" },
+		{ 8, false, "Received message larger than max (5 vs. 4)", VERDICT_TOO_LARGE,
+		  "grpc-core" },
+		{ 8, false, "gRPC message exceeds maximum size 4: 5", VERDICT_TOO_LARGE,
+		  "grpc-java" },
+		{ 8, false, "Received message exceeds the maximum configured message size.",
+		  VERDICT_TOO_LARGE, ".NET" },
+		{ 8, false, "larger than the limit", VERDICT_TOO_LARGE, "tidegate" },
+		{ 8, false, "RATE_LIMITED: ingestion rate limit (15000000 bytes) exceeded",
+		  VERDICT_RETRY, "Tempo: it passes" },
+		{ 8, false, "", VERDICT_RETRY, "it may pass" },
+		{ 9, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
+		{ 10, false, "", VERDICT_RETRY, "OTLP: retryable" },
+		{ 11, false, "", VERDICT_RETRY, "OTLP: retryable" },
+		{ 11, false, "Error, decoded message length too large: found 5 bytes",
+		  VERDICT_TOO_LARGE, "tonic" },
+		{ 12, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
+		{ 13, false, "", VERDICT_RETRY, "a bad day" },
+		{ 14, false, "too large", VERDICT_RETRY, "OTLP: retryable" },
+		{ 15, false, "", VERDICT_RETRY, "OTLP: retryable" },
+		{ 16, false, "", VERDICT_UNAUTHORIZED, "an expired token" },
+		{ 17, false, "", VERDICT_RETRY, "no code: UNKNOWN" },
+		{ 999, false, "", VERDICT_RETRY, "no code: UNKNOWN" },
+		{ -1, false, "", VERDICT_RETRY, "no code" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum verdict got =
+			outcome_of_grpc(cases[i].code, cases[i].has_retry_info, cases[i].message);
+		ck_assert_msg(got == cases[i].want, "%d \"%s\" is %s, expected %s: %s",
+			      cases[i].code, cases[i].message, outcome_verdict_text(got),
+			      outcome_verdict_text(cases[i].want), cases[i].why);
+	}
+}
+END_TEST
+
 START_TEST(every_verdict_has_a_word_of_its_own)
 {
 	for (int a = 0; a < VERDICT_COUNT; a++) {
@@ -66,6 +122,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const cases[] = { every_status_has_its_verdict,
+				       every_grpc_code_has_its_verdict,
 				       every_verdict_has_a_word_of_its_own };
 	return run_cases("outcome", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -58,17 +58,51 @@ static int64_t insert(struct fixture *f, enum signal signal, uint32_t records, s
 	return id;
 }
 
-static enum status settle(struct fixture *f, int64_t destination, int64_t batch,
-			  enum settle_outcome outcome, uint32_t rejected)
+static enum status settle_item(struct fixture *f, int64_t destination, struct settle_item item)
 {
 	struct settlement *s = calloc(1, sizeof(*s) + sizeof(s->items[0]));
 	s->destination_id = destination;
 	s->at_ns = 9;
 	s->count = 1;
-	s->items[0] = (struct settle_item){ batch, outcome, rejected };
+	s->items[0] = item;
 	enum status st = queue_settle(&f->q, s);
 	free(s);
 	return st;
+}
+
+static enum status settle(struct fixture *f, int64_t destination, int64_t batch,
+			  enum settle_outcome outcome, uint32_t rejected)
+{
+	return settle_item(f, destination,
+			   (struct settle_item){ .batch_id = batch,
+						 .outcome = outcome,
+						 .rejected_records = rejected });
+}
+
+/* Two parts of 2 records and 1 record died. */
+static enum status settle_split(struct fixture *f, int64_t destination, int64_t batch,
+				uint32_t rejected)
+{
+	static const struct settle_part parts[] = {
+		{ .records = 2,
+		  .raw_bytes = 7,
+		  .encoding = ENCODING_NONE,
+		  .body = { (const uint8_t *)"part", 4 },
+		  .last_time_ns = 77,
+		  .preview = { (const uint8_t *)"bad line", 8 },
+		  .status = 400,
+		  .error = "no" },
+		{ .records = 1,
+		  .body = { (const uint8_t *)"p", 1 },
+		  .status = 422,
+		  .error = "never" },
+	};
+	return settle_item(f, destination,
+			   (struct settle_item){ .batch_id = batch,
+						 .outcome = SETTLE_SPLIT,
+						 .rejected_records = rejected,
+						 .parts = parts,
+						 .part_count = 2 });
 }
 
 static int64_t ask(struct fixture *f, const char *sql)
@@ -164,6 +198,129 @@ START_TEST(settlements_of_others_and_of_nothing_change_nothing)
 }
 END_TEST
 
+static void settle_somehow(struct fixture *f, uint32_t r, int64_t id)
+{
+	int64_t from = r & 8 ? f->a : f->b;
+	enum settle_outcome outcome = (enum settle_outcome)(r / 60 % 6);
+	if (outcome == SETTLE_SPLIT)
+		EXPECT_OK(settle_split(f, from, id, r % 3));
+	else if (outcome == SETTLE_MOVED)
+		EXPECT_OK(settle_item(
+			f, from,
+			(struct settle_item){ .batch_id = id,
+					      .outcome = SETTLE_MOVED,
+					      .to_destination_id = from == f->a ? f->b : f->a }));
+	else
+		EXPECT_OK(settle(f, from, id, outcome, r % 7));
+}
+
+START_TEST(a_split_batch_leaves_its_dead_parts_and_counts_the_rest_once)
+{
+	struct fixture f;
+	char text[200];
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_LOGS, 10, 2);
+	EXPECT_OK(queue_commit(&f.q));
+	queue_file_exec(f.file.path,
+			"UPDATE batches SET boot = 3, received_mono = 4, tenant = 't'");
+	for (int i = 0; i < 2; i++) {
+		/* The second time it finds nothing to settle. */
+		EXPECT_OK(queue_begin(&f.q));
+		EXPECT_OK(settle_split(&f, f.a, id, 1));
+		EXPECT_OK(queue_commit(&f.q));
+		ck_assert_int_eq(ask(&f, "SELECT sum(abs(difference)) FROM balance"), 0);
+		ck_assert_int_eq(
+			ask(&f, "SELECT accepted FROM balance WHERE destination = 'alpha'"), 10);
+		ck_assert_int_eq(ask(&f, "SELECT delivered FROM balance WHERE dead = 3"), 6);
+		ck_assert_int_eq(ask(&f, "SELECT rejected FROM balance WHERE dead = 3"), 1);
+	}
+	ck_assert_uint_eq(f.q.ignored, 1);
+	/* The other destination still has the whole. */
+	ck_assert_int_eq(ask(&f, "SELECT queued FROM balance WHERE destination = 'beta'"), 10);
+	queue_file_text(
+		f.file.path,
+		"SELECT group_concat(records || ' ' || last_status || ' ' || last_error || ' ' "
+		"|| coalesce(preview, '') || ' ' || service, '; ') FROM dead_letters",
+		text, sizeof(text));
+	ck_assert_str_eq(text, "2 400 no bad line shop; 1 422 never  shop");
+	ck_assert_int_eq(ask(&f,
+			     "SELECT count(*) FROM batches WHERE boot = 3 AND received_mono = 4 "
+			     "AND tenant = 't' AND received_at = 5 AND priority = 1 AND class = "
+			     "'warning'"),
+			 3);
+	ck_assert_int_eq(ask(&f, "SELECT last_time FROM batches WHERE records = 2"), 77);
+	ck_assert_int_eq(ask(&f,
+			     "SELECT count(*) FROM payloads p JOIN batches b ON b.id = p.batch_id "
+			     "AND b.stored_bytes = length(p.body)"),
+			 3);
+	end(&f);
+}
+END_TEST
+
+START_TEST(a_split_that_names_more_than_there_is_still_balances)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t id = insert(&f, SIGNAL_LOGS, 2, 1);
+	EXPECT_OK(settle_split(&f, f.a, id, 5));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT dead FROM balance"), 2);
+	ck_assert_int_eq(ask(&f, "SELECT difference FROM balance"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches"), 1);
+	end(&f);
+}
+END_TEST
+
+START_TEST(what_is_moved_is_owed_to_the_other_destination_only)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	const struct settle_item one = { .batch_id = insert(&f, SIGNAL_LOGS, 4, 1),
+					 .outcome = SETTLE_MOVED,
+					 .to_destination_id = f.b };
+	const struct settle_item both = { .batch_id = insert(&f, SIGNAL_LOGS, 3, 2),
+					  .outcome = SETTLE_MOVED,
+					  .to_destination_id = f.b };
+	EXPECT_OK(settle_item(&f, f.a, one));
+	EXPECT_OK(settle_item(&f, f.a, both));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT queued FROM balance WHERE destination = 'beta'"), 7);
+	ck_assert_int_eq(ask(&f, "SELECT accepted FROM balance WHERE destination = 'beta'"), 7);
+	ck_assert_int_eq(
+		ask(&f,
+		    "SELECT coalesce(sum(accepted), 0) FROM balance WHERE destination = 'alpha'"),
+		0);
+	ck_assert_int_eq(ask(&f, "SELECT sum(abs(difference)) FROM balance"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM deliveries WHERE priority = 1"), 2);
+	end(&f);
+}
+END_TEST
+
+START_TEST(a_payload_that_is_missing_is_counted_as_damage_and_one_that_is_there_is_kept)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	int64_t whole = insert(&f, SIGNAL_LOGS, 4, 1);
+	int64_t broken = insert(&f, SIGNAL_LOGS, 3, 1);
+	EXPECT_OK(queue_commit(&f.q));
+	queue_file_exec(f.file.path, "DELETE FROM payloads WHERE batch_id = 2");
+	EXPECT_OK(queue_begin(&f.q));
+	EXPECT_OK(settle(&f, f.a, whole, SETTLE_UNREADABLE, 0));
+	EXPECT_OK(settle(&f, f.a, broken, SETTLE_UNREADABLE, 0));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT queued FROM balance"), 4);
+	ck_assert_int_eq(ask(&f, "SELECT damaged FROM balance"), 3);
+	ck_assert_int_eq(ask(&f, "SELECT difference FROM balance"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT records FROM losses WHERE reason = 'damaged'"), 3);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches"), 1);
+	end(&f);
+}
+END_TEST
+
 START_TEST(random_settlements_keep_the_books)
 {
 	struct fixture f;
@@ -179,8 +336,7 @@ START_TEST(random_settlements_keep_the_books)
 				ids[i] = insert(&f, (enum signal)(r % SIGNAL_COUNT), 1 + r % 50,
 						1 + r % 2);
 			else if (r % 3 == 0)
-				EXPECT_OK(settle(&f, r & 8 ? f.a : f.b, ids[r % 60],
-						 (enum settle_outcome)(r / 60 % 3), r % 7));
+				settle_somehow(&f, r, ids[r % 60]);
 		}
 		if (seed >> 16 & 1)
 			queue_rollback(&f.q);
@@ -245,12 +401,21 @@ START_TEST(the_state_of_a_destination_is_kept)
 		"FROM destinations WHERE name = 'beta'",
 		text, sizeof(text));
 	ck_assert_str_eq(text, "unauthorized708060401");
+	struct destination_stored stored;
+	EXPECT_OK(queue_stored_destination(&f.q, f.b, &stored));
+	ck_assert_int_eq(stored.state, DESTINATION_UNAUTHORIZED);
+	ck_assert_int_eq(stored.since_ns, 70);
+	ck_assert_str_eq(stored.reason, "401");
+	EXPECT_STATUS(queue_stored_destination(&f.q, 99, &stored), ST_NOT_FOUND);
 	/* A row that is configured keeps its kind when a salvage names it. */
 	int64_t id = 0;
 	EXPECT_OK(queue_begin(&f.q));
 	EXPECT_OK(queue_destination(&f.q, "beta", "otlp_http", 0, false, &id));
 	EXPECT_OK(queue_commit(&f.q));
 	ck_assert_int_eq(id, f.b);
+	/* Ids are given to new names alone. */
+	ck_assert_int_eq(ask(&f, "SELECT seq FROM sqlite_sequence WHERE name = 'destinations'"),
+			 f.b);
 	ck_assert_int_eq(ask(&f, "SELECT is_configured FROM destinations WHERE kind = 'file' AND "
 				 "name = 'beta'"),
 			 1);
@@ -269,6 +434,10 @@ int main(void)
 		random_settlements_keep_the_books,
 		ids_are_never_given_out_twice,
 		the_state_of_a_destination_is_kept,
+		a_split_batch_leaves_its_dead_parts_and_counts_the_rest_once,
+		a_split_that_names_more_than_there_is_still_balances,
+		what_is_moved_is_owed_to_the_other_destination_only,
+		a_payload_that_is_missing_is_counted_as_damage_and_one_that_is_there_is_kept,
 	};
 	return run_cases("queue", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -60,6 +60,22 @@ enum status ingest_prepare(struct ingest_call *call)
 	return bytes_equal(buf_view(&call->body), bytes_str("bad")) ? ST_INVALID : ST_OK;
 }
 
+/* "large" at the front makes it so. */
+bool ingest_is_light(struct ingest_call *call)
+{
+	return call->body.n < 5 || memcmp(call->body.p, "large", 5) != 0;
+}
+
+void ingest_give(struct ingest_call *call)
+{
+	if (!bytes_equal(buf_view(&call->body), bytes_str("large and bad"))) {
+		ingest_commit(call);
+		return;
+	}
+	call->status = ST_INVALID;
+	call->done(call);
+}
+
 static void complete(struct ingest_call *call)
 {
 	call->status = fake.outcome;
@@ -547,6 +563,20 @@ START_TEST(a_refused_body_is_read_and_the_connection_kept)
 }
 END_TEST
 
+START_TEST(a_large_request_is_prepared_elsewhere)
+{
+	struct receive_http *r = start_plain(false);
+	int fd = connect_to(r);
+	send_text(fd, HEAD "Content-Length: 13\r\n\r\nlarge and bad");
+	expect_code(fd, "400");
+	send_text(fd, HEAD "Content-Length: 14\r\n\r\nlarge and good");
+	expect_code(fd, "200");
+	ck_assert_uint_eq(fake.committed_bytes, 14);
+	close(fd);
+	stop(r);
+}
+END_TEST
+
 START_TEST(an_endpoint_that_is_taken_is_an_error_in_words)
 {
 	struct receive_http *r = start_plain(false);
@@ -656,6 +686,7 @@ int main(void)
 		a_silent_client_is_cut_at_the_idle_timeout,
 		a_request_at_the_writer_is_not_cut,
 		a_refused_body_is_read_and_the_connection_kept,
+		a_large_request_is_prepared_elsewhere,
 		an_endpoint_that_is_taken_is_an_error_in_words,
 		clients_that_come_and_go_at_random_leave_nothing_behind,
 		a_stop_in_the_middle_of_everything_frees_each_request_once,

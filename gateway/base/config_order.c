@@ -1,0 +1,122 @@
+/* config_order.c - which order of sending a kind of destination can stand, and where data goes that
+ * is too old for it.
+ *
+ * Loki and Prometheus refuse what arrives out of order, so what would lose data by design is an
+ * error here, with its reason, and not a surprise after the first outage. */
+#include <stdlib.h>
+
+#include "gateway/base/config_reader.h"
+#include "gateway/base/xalloc.h"
+
+enum { KIND_SIZE = 32 };
+
+static void kind_word(const struct destination_reading *dr, char word[KIND_SIZE])
+{
+	const struct config_option *o = config_destination_table.options;
+	while (strcmp(o->key, "kind") != 0)
+		o++;
+	config_choice_word(o, dr->d->kind, word, KIND_SIZE);
+}
+
+static enum status check_fresh_first(const struct destination_reading *dr, const char *kind)
+{
+	const struct yaml_node *n = config_given_node(dr, "order");
+	if (dr->d->order != CONFIG_ORDER_FRESH_FIRST)
+		return ST_OK;
+	if (strcmp(kind, "loki") == 0)
+		return config_fail_at(
+			dr->r, n,
+			"destination %s: order: fresh_first would lose the backlog: Loki refuses "
+			"what is older than half of max_chunk_age behind the newest of its stream. "
+			"Leave order at fifo",
+			dr->d->name);
+	if (strcmp(kind, "prometheus") == 0 && dr->d->prometheus_out_of_order_window == 0)
+		return config_fail_at(
+			dr->r, n,
+			"destination %s: order: fresh_first would lose the backlog: Prometheus "
+			"refuses samples that are older than the newest of their series. Set "
+			"prometheus.out_of_order_window to the out_of_order_time_window of the "
+			"server, or leave order at fifo",
+			dr->d->name);
+	return ST_OK;
+}
+
+static enum status check_in_flight(const struct destination_reading *dr, const char *kind)
+{
+	if (dr->d->max_in_flight <= 1 || strncmp(kind, "otlp_", 5) == 0)
+		return ST_OK;
+	return config_fail_at(dr->r, config_given_node(dr, "max_in_flight"),
+			      "destination %s: max_in_flight above 1 lets exports overtake each "
+			      "other, and kind %s needs them in order",
+			      dr->d->name, kind);
+}
+
+static enum status check_too_old(const struct destination_reading *dr)
+{
+	if (!*dr->d->too_old_send_to || dr->d->too_old_after > 0)
+		return ST_OK;
+	return config_fail_at(
+		dr->r, config_given_node(dr, "too_old.send_to"),
+		"destination %s: too_old.send_to without too_old.after: say from which "
+		"age on",
+		dr->d->name);
+}
+
+enum status config_check_order(const struct destination_reading *dr)
+{
+	char kind[KIND_SIZE];
+	kind_word(dr, kind);
+	enum status st = check_fresh_first(dr, kind);
+	if (!st)
+		st = check_in_flight(dr, kind);
+	return st ? st : check_too_old(dr);
+}
+
+static const struct yaml_node *child(const struct yaml_node *map, const char *key)
+{
+	const struct yaml_node *n = map ? map->first : NULL;
+	while (n && strcmp(n->key, key) != 0)
+		n = n->next;
+	return n;
+}
+
+static const struct destination_config *find(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->destination_count; i++)
+		if (strcmp(c->destinations[i].name, name) == 0)
+			return &c->destinations[i];
+	return NULL;
+}
+
+/* What is too old goes one step only: two destinations that send it to each other would never be
+ * done with it. */
+enum status config_check_diversions(struct config_reader *r, const struct yaml_node *map)
+{
+	const struct config *c = r->config;
+	const char **names = xcalloc(c->destination_count + 1, sizeof(*names));
+	enum status st = ST_OK;
+	for (size_t i = 0; i < c->destination_count && !st; i++)
+		names[i] = c->destinations[i].name;
+	for (size_t i = 0; i < c->destination_count && !st; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		if (!*d->too_old_send_to)
+			continue;
+		const struct destination_config *to = find(c, d->too_old_send_to);
+		const struct yaml_node *n = child(child(child(map, d->name), "too_old"), "send_to");
+		if (!to)
+			st = config_fail_at(
+				r, n, "there is no destination \"%.64s\"%s", d->too_old_send_to,
+				config_hint(r, d->too_old_send_to, names, c->destination_count));
+		else if (to == d)
+			st = config_fail_at(r, n, "destination %s: too_old.send_to is itself",
+					    d->name);
+		else if (*to->too_old_send_to)
+			st = config_fail_at(
+				r, n,
+				"destination %s: too_old.send_to is %s, which sends what "
+				"is too old on itself: name the last one",
+				d->name, to->name);
+	}
+	free((void *)names);
+	return st;
+}

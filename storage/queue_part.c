@@ -1,0 +1,132 @@
+/* queue_part.c - outcomes of a delivery that are neither a success nor a failure of the whole.
+ *
+ * Invariants are numbered in storage/queue.c.
+ *
+ * SETTLE_SPLIT: most records of a batch were taken, some were refused for good. Those become a
+ * batch of their own, with one delivery, which is dead. In one transaction: their rows are there,
+ * the other records are counted as delivered (or rejected), and the old delivery is gone. The
+ * records of the new batch were accepted with the old one, so `accepted` is not counted again: each
+ * record of the old delivery is now in exactly one of delivered, rejected and dead (3). Another
+ * destination to which the batch is owed too has it as it was. What comes twice finds no delivery
+ * the second time, and makes no second part (5).
+ *
+ * SETTLE_MOVED is a reroute of one delivery: `accepted` moves along. Where the other destination
+ * has the batch already, nothing is added to it.
+ *
+ * SETTLE_UNREADABLE: a destination found no payload. Whether that is damage, or the batch went in
+ * the meantime with its deliveries, only this connection can tell. */
+#include <zlib.h>
+
+#include "storage/queue_sql.h"
+
+static enum status insert_part_row(struct queue *q, int64_t batch_id, const struct settle_part *p)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_PART_INSERT, &s);
+	if (st)
+		return st;
+	stmt_bind_int(s, 1, batch_id);
+	stmt_bind_int(s, 2, p->records);
+	stmt_bind_int(s, 3, (int64_t)p->raw_bytes);
+	stmt_bind_int(s, 4, (int64_t)p->body.n);
+	stmt_bind_text(s, 5, bytes_str(encoding_text(p->encoding)));
+	stmt_bind_int(s, 6, (int64_t)crc32_z(0, p->body.p, p->body.n));
+	stmt_bind_words(s, 7, p->service);
+	stmt_bind_nonzero(s, 8, p->first_time_ns);
+	stmt_bind_nonzero(s, 9, p->last_time_ns);
+	stmt_bind_words(s, 10, p->preview);
+	return stmt_run(s, &q->err);
+}
+
+static enum status insert_part_payload(struct queue *q, int64_t id, struct bytes body)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_PAYLOAD_INSERT, &s);
+	if (st)
+		return st;
+	stmt_bind_int(s, 1, id);
+	stmt_bind_blob(s, 2, body);
+	return stmt_run(s, &q->err);
+}
+
+static enum status insert_part_delivery(struct queue *q, const struct settlement *settlement,
+					const struct queue_delivery *d, int64_t id,
+					const struct settle_part *p)
+{
+	sqlite3_stmt *s = NULL;
+	enum status st = queue_statement(q, Q_PART_DELIVERY_INSERT, &s);
+	if (st)
+		return st;
+	stmt_bind_int(s, 1, d->batch_id);
+	stmt_bind_int(s, 2, d->destination_id);
+	stmt_bind_int(s, 3, id);
+	stmt_bind_text(s, 4, bytes_str(delivery_state_text(DELIVERY_DEAD)));
+	stmt_bind_int(s, 5, p->records);
+	stmt_bind_int(s, 6, settlement->at_ns);
+	stmt_bind_nonzero(s, 7, p->status);
+	stmt_bind_words(s, 8, bytes_str(p->error));
+	return stmt_run(s, &q->err);
+}
+
+static enum status insert_part(struct queue *q, const struct settlement *s,
+			       const struct queue_delivery *d, const struct settle_part *p)
+{
+	enum status st = insert_part_row(q, d->batch_id, p);
+	if (st)
+		return st;
+	int64_t id = sqlite3_last_insert_rowid(q->db);
+	st = insert_part_payload(q, id, p->body);
+	if (!st)
+		st = insert_part_delivery(q, s, d, id, p);
+	if (!st)
+		q->last_id = id;
+	return st;
+}
+
+enum status queue_settle_split(struct queue *q, const struct settlement *s,
+			       const struct queue_delivery *d, const struct settle_item *item)
+{
+	int64_t left = d->records;
+	enum status st = ST_OK;
+	for (size_t i = 0; i < item->part_count && !st; i++) {
+		struct settle_part part = item->parts[i];
+		/* A row that says less than its payload holds is damaged; the books still balance.
+		 */
+		if (part.records > left)
+			part.records = (uint32_t)left;
+		left -= part.records;
+		if (part.records > 0)
+			st = insert_part(q, s, d, &part);
+	}
+	int64_t rejected = item->rejected_records < left ? item->rejected_records : left;
+	left -= rejected;
+	if (!st && left > 0)
+		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED, left);
+	if (!st && rejected > 0)
+		st = queue_lose_of(q, s, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+	return st ? st : queue_remove_delivery(q, d);
+}
+
+enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
+			       int64_t to_destination_id)
+{
+	if (to_destination_id == d->destination_id)
+		return ST_INVALID;
+	enum status st = queue_insert_delivery(q, d->batch_id, to_destination_id, d->priority,
+					       d->records, d->signal);
+	if (!st)
+		st = queue_count(q, d->destination_id, d->signal, OUTCOME_ACCEPTED, -d->records);
+	return st ? st : queue_remove_delivery(q, d);
+}
+
+enum status queue_settle_unreadable(struct queue *q, const struct settlement *s,
+				    const struct queue_delivery *d)
+{
+	static const char detail[] = "the payload of the batch is missing in the queue file";
+	int64_t one;
+	enum status st = queue_ask(q, Q_PAYLOAD_ANY, d->batch_id, &one);
+	if (st != ST_END)
+		return st;
+	st = queue_lose_of(q, s, d, OUTCOME_DAMAGED, d->records, bytes_str(detail));
+	return st ? st : queue_remove_delivery(q, d);
+}
