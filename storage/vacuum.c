@@ -54,7 +54,8 @@ bool vacuum_look(struct vacuum *v, const struct space *s, const struct checkpoin
 		v->window_ends_ns = now + v->after_ns;
 	}
 	v->least_now = min_u64(v->least_now, s->free_bytes);
-	return spare(v, s, c) >= (space_excess(s, c) ? 1 : LEAST_BYTES);
+	uint64_t least = min_u64(LEAST_BYTES, s->max_bytes / 32);
+	return spare(v, s, c) >= (space_excess(s, c) ? 1 : least);
 }
 
 static enum status step(struct queue *q)
