@@ -1,6 +1,6 @@
 /* admin/command.h - what the commands share: options, exit codes, where documents come from.
  * Owner: cli*.c alone. Needs: document, parameters, jansson.
- * large file: every command, with what it is told, in one place. */
+ * large file: one line for each command of the one table. */
 #ifndef ADMIN_COMMAND_H
 #define ADMIN_COMMAND_H
 

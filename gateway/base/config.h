@@ -1,4 +1,5 @@
 /* config.h - the configuration: schema/config.def as structs, filled from YAML.
+ * large file: all parts of the configuration, as one snapshot.
  * Owner: made by main, then an immutable snapshot that every thread may read. Needs: status,
  * schema/config.def. */
 #ifndef BASE_CONFIG_H

@@ -145,11 +145,10 @@ static enum status check_loki(const struct destination_reading *dr)
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
 	if (!st)
-		st = check_network(dr);
-	return st ? st : config_check_loki(dr);
+		st = config_check_loki(dr);
+	return st ? st : check_network(dr);
 }
 
-/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
 static enum status check_otlp_grpc(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
@@ -162,6 +161,11 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 	if (st)
 		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	for (size_t i = 0; i < d->headers.count && !st; i++)
+		st = grpc_metadata_check(d->headers.items[i].key, d->headers.items[i].value, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "headers"), "destination %s: %s",
+				      d->name, err_text(&e, st));
 	return check_network(dr);
 }
 

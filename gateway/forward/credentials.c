@@ -245,7 +245,8 @@ static void percent_decode(char *text)
 	for (const char *p = text; *p; p++) {
 		int high = p[0] == '%' ? hex_digit(p[1]) : -1;
 		int low = high >= 0 ? hex_digit(p[2]) : -1;
-		*to++ = (char)(low < 0 ? *p : high << 4 | low);
+		int c = low < 0 ? *p : high << 4 | low;
+		*to++ = (char)c;
 		p += low < 0 ? 0 : 2;
 	}
 	*to = '\0';

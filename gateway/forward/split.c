@@ -326,11 +326,11 @@ void split_skipped(struct split *s)
 
 void split_give_up(struct split *s, const char *why)
 {
-	size_t batch = s->batch;
+	struct range r = { .first = (uint32_t)s->batch, .count = 1 };
 	if (!s->is_in_batch)
-		batch = pop(&s->batches).first;
+		r = pop(&s->batches);
 	s->records.depth = 0;
-	tell_dead(s, batch, 1, why);
+	tell_dead(s, r.first, r.count, why);
 }
 
 void split_settled(struct split *s)

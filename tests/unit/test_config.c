@@ -206,16 +206,16 @@ static const struct {
 	  "t.yaml:2:3: queue.max_sze is no key; did you mean max_size?" },
 	{ "recievers: {}", "t.yaml:1:1: recievers is no key; did you mean receivers?" },
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
-	{ "zzz: 1", "t.yaml:1:1: zzz is no key; known here: site, queue, receivers, resource, "
-		    "telemetry, admin, log, "
-		    "shutdown_timeout, uplinks, destinations, routes" },
+	{ "zzz: 1",
+	  "t.yaml:1:1: zzz is no key; known here: site, queue, receivers, resource, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
-	{ "\"\": x", "t.yaml:1:1:  is no key; known here: site, queue, receivers, resource, "
-		     "telemetry, admin, log, "
-		     "shutdown_timeout, uplinks, destinations, routes" },
+	{ "\"\": x",
+	  "t.yaml:1:1:  is no key; known here: site, queue, receivers, resource, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
@@ -283,7 +283,7 @@ static const struct {
 	{ "site: ${TIDE_BINARY}",
 	  "t.yaml:1:7: site: the environment variable TIDE_BINARY holds no valid UTF-8" },
 	{ "admin: {endpoint: \"0.0.0.0:1\"}",
-	  "t.yaml:1:19: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
+	  "t.yaml: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
 	  "required" },
 	/* Destinations. */
 	{ "destinations: [a]", "t.yaml:1:15: destinations is a mapping of names to destinations" },
@@ -292,8 +292,9 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, loki, "
-	  "file; did you mean otlp_http?" },
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, "
+	  "loki, file; did you mean "
+	  "otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -306,12 +307,32 @@ static const struct {
 	  "http://host:port" },
 	{ "destinations: {a: {kind: otlp_http, endpoint: http://h a}}",
 	  "t.yaml:1:47: destination a: endpoint has a blank or control character" },
+	{ "destinations: {a: {kind: otlp_grpc}}",
+	  "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h/v1/traces}}",
+	  "t.yaml:1:47: destination a: endpoint: gRPC takes no path: write https://host:4317, or "
+	  "http://host:4317 for cleartext; a URL with a path is one for kind otlp_http" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h, tls: {insecure: true}}}",
+	  "t.yaml:1:47: destination a: endpoint: https:// and tls.insecure: true contradict each "
+	  "other" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, traces_endpoint: http://h}}",
+	  "t.yaml:1:50: destination a: traces_endpoint is no key of its kind, but of otlp_http" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {grpc-timeout: 1S}}}",
+	  "t.yaml:1:59: destination a: headers: \"grpc-timeout\" is set by the gateway itself" },
+	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {Trace-Bin: x}}}",
+	  "t.yaml:1:59: destination a: headers: \"Trace-Bin\": binary metadata cannot be "
+	  "configured" },
+	{ DEST("    tls: {insecure: true}"),
+	  "t.yaml:5:11: destination a: tls.insecure is no key of its kind, but of otlp_grpc" },
 	{ DEST("    path: x"),
 	  "t.yaml:5:5: destination a: path is no key of its kind, but of file" },
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
+	{ "destinations: {a: {kind: loki, endpoint: http://h/otlp}}",
+	  "t.yaml:1:42: destination a: endpoint is that of OTLP: write kind: otlp_http, or leave "
+	  "the path out for Loki's push API" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a.b, a_b]}}}",
