@@ -283,7 +283,7 @@ static const struct {
 	{ "site: ${TIDE_BINARY}",
 	  "t.yaml:1:7: site: the environment variable TIDE_BINARY holds no valid UTF-8" },
 	{ "admin: {endpoint: \"0.0.0.0:1\"}",
-	  "t.yaml: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
+	  "t.yaml:1:19: admin.endpoint 0.0.0.0:1 is no loopback address, so that admin.token is "
 	  "required" },
 	/* Destinations. */
 	{ "destinations: [a]", "t.yaml:1:15: destinations is a mapping of names to destinations" },
