@@ -7,10 +7,10 @@
 #include "gateway/forward/export.h"
 #include "gateway/telemetry/select.h"
 
-/* Requests that the splitting of one batch may take (and as many that of an export into batches);
- * and how many of them may be refused before any was not. */
+/* Refusals that the splitting of one batch may take (and as many that of an export into batches);
+ * and how many before anything was taken. */
 enum {
-	SPLIT_REQUESTS_MAX = 64,
+	SPLIT_REFUSALS_MAX = 64,
 	SPLIT_BARREN_MAX = 20,
 	SPLIT_RANGES_MAX = 66,
 	SPLIT_REASONS_MAX = 4

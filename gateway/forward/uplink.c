@@ -161,7 +161,7 @@ void uplink_free(struct uplink *u)
 struct uplink_member *uplink_join(struct uplink *u, const char *name, struct chan *chan)
 {
 	struct uplink_member *m = xcalloc(1, sizeof(*m));
-	*m = (struct uplink_member){ .uplink = u, .name = name, .chan = chan, .ratio = 0.25 };
+	*m = (struct uplink_member){ .uplink = u, .name = name, .chan = chan, .ratio = 1 };
 	for (int c = 0; c < RECORD_CLASS_COUNT; c++)
 		m->flows[c].typical = TYPICAL_FIRST;
 	lock(u);

@@ -292,9 +292,8 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, "
-	  "loki, file; did you mean "
-	  "otlp_http?" },
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, loki, "
+	  "file; did you mean otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -307,32 +306,12 @@ static const struct {
 	  "http://host:port" },
 	{ "destinations: {a: {kind: otlp_http, endpoint: http://h a}}",
 	  "t.yaml:1:47: destination a: endpoint has a blank or control character" },
-	{ "destinations: {a: {kind: otlp_grpc}}",
-	  "t.yaml:1:16: destination a: endpoint is missing" },
-	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h/v1/traces}}",
-	  "t.yaml:1:47: destination a: endpoint: gRPC takes no path: write https://host:4317, or "
-	  "http://host:4317 for cleartext; a URL with a path is one for kind otlp_http" },
-	{ "destinations: {a: {kind: otlp_grpc, endpoint: https://h, tls: {insecure: true}}}",
-	  "t.yaml:1:47: destination a: endpoint: https:// and tls.insecure: true contradict each "
-	  "other" },
-	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, traces_endpoint: http://h}}",
-	  "t.yaml:1:50: destination a: traces_endpoint is no key of its kind, but of otlp_http" },
-	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {grpc-timeout: 1S}}}",
-	  "t.yaml:1:59: destination a: headers: \"grpc-timeout\" is set by the gateway itself" },
-	{ "destinations: {a: {kind: otlp_grpc, endpoint: h, headers: {Trace-Bin: x}}}",
-	  "t.yaml:1:59: destination a: headers: \"Trace-Bin\": binary metadata cannot be "
-	  "configured" },
-	{ DEST("    tls: {insecure: true}"),
-	  "t.yaml:5:11: destination a: tls.insecure is no key of its kind, but of otlp_grpc" },
 	{ DEST("    path: x"),
 	  "t.yaml:5:5: destination a: path is no key of its kind, but of file" },
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
-	{ "destinations: {a: {kind: loki, endpoint: http://h/otlp}}",
-	  "t.yaml:1:42: destination a: endpoint is that of OTLP: write kind: otlp_http, or leave "
-	  "the path out for Loki's push API" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, loki: {labels: [a.b, a_b]}}}",
@@ -356,6 +335,33 @@ static const struct {
 	  "t.yaml:2:10: this route sends metrics to a, which takes logs only: match them" },
 	{ "destinations: {a: {kind: file, path: x}, b: {kind: file, path: x}}",
 	  "t.yaml:1:64: destination b: path is that of destination a" },
+	{ "destinations: {a: {kind: file, path: x, max_in_flight: 2}}",
+	  "t.yaml:1:56: destination a: max_in_flight above 1 lets exports overtake each other, and "
+	  "kind file needs them in order" },
+	{ "destinations: {a: {kind: loki, endpoint: 'http://h', order: fresh_first}}",
+	  "t.yaml:1:61: destination a: order: fresh_first would lose the backlog: Loki refuses "
+	  "what "
+	  "is older than half of max_chunk_age behind the newest of its stream. Leave order at "
+	  "fifo" },
+	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h', order: fresh_first}}",
+	  "t.yaml:1:67: destination a: order: fresh_first would lose the backlog: Prometheus "
+	  "refuses "
+	  "samples that are older than the newest of their series. Set "
+	  "prometheus.out_of_order_window to the out_of_order_time_window of the server, or leave "
+	  "order at fifo" },
+	{ DEST("    too_old: {send_to: b}"),
+	  "t.yaml:5:24: destination a: too_old.send_to without too_old.after: say from which age "
+	  "on" },
+	{ DEST("    too_old: {after: 1h, send_to: b}"),
+	  "t.yaml:5:35: there is no destination \"b\"; known here: a" },
+	{ DEST("    too_old: {after: 1h, send_to: a}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is itself" },
+	{ DEST("    too_old: {after: 1h, send_to: b}\n"
+	       "  b: {kind: file, path: x, too_old: {after: 1h, send_to: c}}\n"
+	       "  c: {kind: file, path: y}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is b, which sends what is too old on "
+	  "itself: "
+	  "name the last one" },
 	{ DEST("    compresion: gzip"),
 	  "t.yaml:5:5: compresion is no key; did you mean compression?" },
 	{ DEST("    tls: {cert_file: c}"),

@@ -164,7 +164,7 @@ START_TEST(one_record_at_fault_dies_alone_wherever_it_is)
 }
 END_TEST
 
-START_TEST(several_at_fault_die_alone_within_the_requests_of_a_batch)
+START_TEST(several_at_fault_die_alone_within_the_bound)
 {
 	begin(2, 1000);
 	sim.is_poisoned[0][0] = sim.is_poisoned[0][999] = true;
@@ -180,7 +180,7 @@ START_TEST(too_many_at_fault_die_with_their_neighbours_within_the_bound)
 	for (uint32_t r = 100; r < 4000; r += 40)
 		sim.is_poisoned[0][r] = true;
 	(void)run(1, VERDICT_REFUSED, false);
-	ck_assert_int_le(sim.requests, SPLIT_REQUESTS_MAX);
+	ck_assert_int_le(sim.requests, 2 * SPLIT_REFUSALS_MAX + 1);
 	ck_assert_int_lt(count_dead(1), 4000);
 	for (uint32_t r = 100; r < 4000; r += 40)
 		ck_assert_int_eq(sim.dead[0][r], 1);
@@ -231,6 +231,11 @@ START_TEST(what_is_too_large_is_sent_in_parts_and_all_of_it_is_taken)
 	ck_assert(!run(1, VERDICT_TOO_LARGE, false));
 	ck_assert_int_eq(count_dead(1), 0);
 	ck_assert_int_le(sim.requests, 6);
+	/* A request of many times what the backend takes. */
+	begin(1, 4000);
+	sim.max_records = 65;
+	(void)run(1, VERDICT_TOO_LARGE, false);
+	ck_assert_int_eq(count_dead(1), 0);
 	/* A single record that is too large dies. */
 	begin(3, 4);
 	sim.max_records = 1;
@@ -301,7 +306,7 @@ int main(void)
 {
 	const TTest *const cases[] = {
 		one_record_at_fault_dies_alone_wherever_it_is,
-		several_at_fault_die_alone_within_the_requests_of_a_batch,
+		several_at_fault_die_alone_within_the_bound,
 		too_many_at_fault_die_with_their_neighbours_within_the_bound,
 		a_batch_that_is_bad_to_the_last_record_does_not_take_others_along,
 		what_refuses_everything_costs_few_requests,
