@@ -313,10 +313,17 @@ static struct {
  * that does not answer holds the writer for ever, and all who wait for it. */
 static void *watch_stop(void *arg)
 {
-	const struct timespec limit = { .tv_sec = (time_t)(stopping.limit_ns / NS_PER_S),
-					.tv_nsec = (long)(stopping.limit_ns % NS_PER_S) };
+	int64_t until = now_mono_ns() + stopping.limit_ns;
+	int sig;
 	(void)arg;
-	int sig = sigtimedwait(&stopping.signals, NULL, &limit);
+	/* Debuggers and the leak checker interrupt it. */
+	do {
+		int64_t left = until - now_mono_ns();
+		left = left > 0 ? left : 0;
+		const struct timespec limit = { .tv_sec = (time_t)(left / NS_PER_S),
+						.tv_nsec = (long)(left % NS_PER_S) };
+		sig = sigtimedwait(&stopping.signals, NULL, &limit);
+	} while (sig < 0 && errno == EINTR);
 	if (sig > 0)
 		log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"",
 			 sig);
