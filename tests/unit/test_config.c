@@ -206,16 +206,18 @@ static const struct {
 	  "t.yaml:2:3: queue.max_sze is no key; did you mean max_size?" },
 	{ "recievers: {}", "t.yaml:1:1: recievers is no key; did you mean receivers?" },
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
-	{ "zzz: 1", "t.yaml:1:1: zzz is no key; known here: site, queue, receivers, resource, "
-		    "telemetry, admin, log, "
-		    "shutdown_timeout, uplinks, destinations, routes" },
+	{ "zzz: 1",
+	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
-	{ "\"\": x", "t.yaml:1:1:  is no key; known here: site, queue, receivers, resource, "
-		     "telemetry, admin, log, "
-		     "shutdown_timeout, uplinks, destinations, routes" },
+	{ "\"\": x",
+	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
