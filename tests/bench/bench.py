@@ -208,6 +208,15 @@ class Bench:
         return {"rss_empty": empty, "rss_full": full, "rss_draining": draining, "queued": queued,
                 "drain_per_s": sent / took, "first_delivery_s": first, "load": load}
 
+    def convert(self):
+        """Conversion alone, for destinations that do not take OTLP: one core, no network."""
+        out = {}
+        for program in sorted(self.tests.glob("bench_convert_*")):
+            if os.access(program, os.X_OK) and program.is_file():
+                out[program.name] = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+                print(out[program.name])
+        return out
+
 
 def table(head, rows):
     print("| " + " | ".join(head) + " |")
@@ -217,17 +226,20 @@ def table(head, rows):
     print(flush=True)
 
 
+NAMES = ["ingest", "latency", "backlog", "convert"]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", default="build/release")
     parser.add_argument("--dir", help="where the queues are made; default: the temporary directory")
     parser.add_argument("--out", default="build/bench")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["ingest", "latency", "backlog"])
+    parser.add_argument("--only", choices=NAMES)
     args = parser.parse_args()
     bench = Bench(args)
     try:
-        for name in [args.only] if args.only else ["ingest", "latency", "backlog"]:
+        for name in [args.only] if args.only else NAMES:
             print(f"### {name}\n\n{getattr(Bench, name).__doc__}\n")
             bench.results[name] = getattr(bench, name)()
     finally:
