@@ -165,24 +165,19 @@ static void add_waiting(struct table *t, json_t *u)
 	table_add(t, text);
 }
 
-static bool is_shown(const struct cli_options *o, json_t *u)
-{
-	const char *name = text_of(u, "name");
-	return !o->id || (name && strcmp(name, o->id) == 0);
-}
-
-static enum exit_code print_uplinks(const struct cli_options *o, json_t *list)
+int cli_print_uplinks(json_t *list, const char *name)
 {
 	size_t i;
 	json_t *u;
 	int count = 0;
-	struct table *t = table_new("UPLINK|>RATE|>TODAY|>THIS MONTH|WINDOW (UTC)|WAITING FOR", 5);
+	struct table *t = table_new("UPLINK|>RATE|>TODAY|>MONTH|WINDOW (UTC)|WAITS FOR", 5);
 	json_array_foreach(list, i, u)
 	{
-		if (!is_shown(o, u))
+		const char *own = text_of(u, "name");
+		if (name && (!own || strcmp(name, own) != 0))
 			continue;
 		count++;
-		table_add(t, text_of(u, "name"));
+		table_add(t, own);
 		add_rate(t, u);
 		add_period(t, u, "day");
 		add_period(t, u, "month");
@@ -191,10 +186,16 @@ static enum exit_code print_uplinks(const struct cli_options *o, json_t *list)
 	}
 	if (count)
 		table_print(t, stdout);
-	else
-		(void)fprintf(stderr, "tidegate: there is no uplink %.80s\n", o->id ? o->id : "");
 	table_free(t);
-	return count ? EXIT_CODE_DONE : EXIT_CODE_NOT_FOUND;
+	return count;
+}
+
+static enum exit_code print_uplinks(const struct cli_options *o, json_t *list)
+{
+	if (cli_print_uplinks(list, o->id))
+		return EXIT_CODE_DONE;
+	(void)fprintf(stderr, "tidegate: there is no uplink %.80s\n", o->id ? o->id : "");
+	return EXIT_CODE_NOT_FOUND;
 }
 
 enum exit_code cli_uplink(const struct cli_options *o)

@@ -189,6 +189,23 @@ static void print_destinations(json_t *list)
 	}
 }
 
+/* Where there is more than one, or any that limits something. */
+static void print_uplinks(json_t *list)
+{
+	size_t i;
+	json_t *u;
+	bool is_worth = json_array_size(list) > 1;
+	json_array_foreach(list, i, u) is_worth =
+		is_worth || !json_is_null(json_object_get(u, "rate")) || !is_true(u, "is_open") ||
+		text_of(u, "window_ends_at") ||
+		!json_is_null(json_object_get(json_object_get(u, "day"), "budget_bytes")) ||
+		!json_is_null(json_object_get(json_object_get(u, "month"), "budget_bytes"));
+	if (!is_worth)
+		return;
+	(void)putchar('\n');
+	(void)cli_print_uplinks(list, NULL);
+}
+
 static void print_salvages(json_t *list)
 {
 	size_t i;
@@ -227,6 +244,7 @@ enum exit_code cli_status(const struct cli_options *o)
 		print_queue(json_object_get(document, "queue"));
 		print_balance(document);
 		print_destinations(json_object_get(document, "destinations"));
+		print_uplinks(json_object_get(document, "uplinks"));
 		print_salvages(json_object_get(document, "salvages"));
 	}
 	if (rc == EXIT_CODE_DONE)

@@ -1,5 +1,6 @@
 /* admin/command.h - what the commands share: options, exit codes, where documents come from.
- * Owner: cli*.c alone. Needs: document, parameters, jansson. */
+ * Owner: cli*.c alone. Needs: document, parameters, jansson.
+ * large file: every command, with what it is told, in one place. */
 #ifndef ADMIN_COMMAND_H
 #define ADMIN_COMMAND_H
 
@@ -100,6 +101,9 @@ MUST_USE json_t *cli_parse(const struct buf *text);
 
 /* For -o json. */
 enum exit_code cli_print_json(json_t *document);
+
+/* Uplinks as a table: name NULL: all. How many were shown. */
+int cli_print_uplinks(json_t *list, const char *name);
 
 enum exit_code cli_status(const struct cli_options *o);
 enum exit_code cli_queue(const struct cli_options *o);

@@ -11,7 +11,7 @@ build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev l
 	libmicrohttpd-dev libprotobuf-c-dev libcurl4-gnutls-dev libjansson-dev zlib1g-dev
 	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev libsnappy-dev check"
 run_packages="curl sqlite3 python3 ca-certificates"
-test_packages="python3-venv nodejs npm golang-go"
+test_packages="python3-venv nodejs npm golang-go faketime"
 ci_packages="clang clang-format clang-tidy libclang-rt-dev llvm shellcheck"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -25,6 +25,7 @@ is_installed() {
 	llvm) clang --print-prog-name=llvm-symbolizer 2>/dev/null | grep -q / ;;
 	nodejs) command -v node >/dev/null ;;
 	golang-go) command -v go >/dev/null ;;
+	prometheus) command -v prometheus >/dev/null ;;
 	npm | cmake | clang | clang-* | shellcheck | sqlite3 | curl | python3) command -v "$1" >/dev/null ;;
 	python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
 	*) false ;;
@@ -58,6 +59,21 @@ install_packages() {
 	# $missing is a list of words.
 	# shellcheck disable=SC2086
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# The tests start a Prometheus of their own: the package's service must not run because of them.
+install_prometheus() {
+	if is_installed prometheus; then
+		return
+	fi
+	if command -v systemctl >/dev/null; then
+		as_root systemctl mask --quiet prometheus 2>/dev/null || true
+	fi
+	install_packages prometheus
+	if command -v systemctl >/dev/null; then
+		as_root systemctl unmask --quiet prometheus 2>/dev/null || true
+		as_root systemctl disable --quiet prometheus 2>/dev/null || true
+	fi
 }
 
 # The stamp of a step holds what it was made from: the step runs again when that changes.
@@ -111,6 +127,7 @@ case ${1:-} in
 --test | --ci)
 	# shellcheck disable=SC2086
 	install_packages $test_packages
+	install_prometheus
 	python_environment
 	node_parts
 	go_parts

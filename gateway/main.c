@@ -10,7 +10,7 @@
  *
  * Signals are blocked in every thread and taken here with sigwait: no handler runs anywhere.
  * SIGTERM and SIGINT stop within shutdown_timeout; a second one exits at once (the queue is safe at
- * any moment: that is what it is for). */
+ * any moment: that is what it is for), and so does a stop that hangs. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -40,6 +40,9 @@
 
 /* What a refused client is told to wait: long enough for a commit to recover, short for an SDK. */
 enum { RETRY_AFTER_S = 5, EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 3 };
+
+/* For what comes behind the deadline: joining threads, the last checkpoint on a slow disk. */
+#define STOP_SLACK_NS (10 * NS_PER_S)
 
 /* Data that no route matches is owed to this name, which is no valid name in a configuration. */
 #define UNROUTED "(unrouted)"
@@ -325,27 +328,51 @@ static void stop(struct gateway *g)
 	config_free(g->config);
 }
 
-/* The second signal's thread: detached, so that a stop that hangs can still be ended by hand. */
-static void *exit_at_second_signal(void *set)
+/* What the thread reads that watches the stop: it outlives main's frames. */
+static struct {
+	sigset_t signals;
+	int64_t limit_ns;
+} stopping;
+
+/* Detached, so that a stop that hangs ends all the same: by hand, or when it took too long. A disk
+ * that does not answer holds the writer for ever, and all who wait for it. */
+static void *watch_stop(void *arg)
 {
-	int sig = 0;
-	(void)sigwait(set, &sig);
-	log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"", sig);
+	int64_t end = now_mono_ns() + stopping.limit_ns;
+	int sig;
+	(void)arg;
+	do {
+		int64_t left = end > now_mono_ns() ? end - now_mono_ns() : 0;
+		const struct timespec limit = { .tv_sec = (time_t)(left / NS_PER_S),
+						.tv_nsec = (long)(left % NS_PER_S) };
+		sig = sigtimedwait(&stopping.signals, NULL, &limit);
+		/* Debuggers and leak checkers stop threads, which ends the wait early. */
+	} while (sig < 0 && errno == EINTR);
+	if (sig > 0)
+		log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"",
+			 sig);
+	else
+		log_error(
+			"gateway.stop",
+			"reason=\"the stop hangs, leaving as it is\" hint=\"does the queue's disk "
+			"answer? what was acknowledged is safe\"");
 	_exit(EXIT_FAILED);
 }
 
-static void wait_for_signal(sigset_t *set)
+static void wait_for_signal(int64_t shutdown_timeout_ns)
 {
 	int sig = 0;
-	CHECK(sigwait(set, &sig) == 0);
+	CHECK(sigwait(&stopping.signals, &sig) == 0);
 	log_info("gateway.stopping", "signal=%d", sig);
+	stopping.limit_ns = shutdown_timeout_ns + STOP_SLACK_NS;
 	pthread_t thread;
-	if (pthread_create(&thread, NULL, exit_at_second_signal, set) == 0)
+	if (pthread_create(&thread, NULL, watch_stop, NULL) == 0)
 		(void)pthread_detach(thread);
 }
 
-static void block_signals(sigset_t *set)
+static void block_signals(void)
 {
+	sigset_t *set = &stopping.signals;
 	(void)sigemptyset(set);
 	(void)sigaddset(set, SIGTERM);
 	(void)sigaddset(set, SIGINT);
@@ -385,7 +412,6 @@ static void tune_malloc(void)
 
 static int run(const char *config_path)
 {
-	static sigset_t signals; /* outlives this function: the detached thread reads it */
 	static const enum log_level levels[] = { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL,
 						 LOG_ERROR_LEVEL };
 	struct gateway g = { 0 };
@@ -399,7 +425,7 @@ static int run(const char *config_path)
 	log_init(levels[g.config->log_level], (enum log_format)g.config->log_format);
 	tune_malloc();
 	raise_file_limit();
-	block_signals(&signals);
+	block_signals();
 	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
 		 LOG_QUOTE(config_path ? config_path : "embedded default"),
 		 LOG_QUOTE(g.config->queue_path));
@@ -408,7 +434,7 @@ static int run(const char *config_path)
 		log_fatal("gateway.start.failed", "error=%s", LOG_QUOTE(err_text(&e, st)));
 	} else {
 		log_info("gateway.ready", "pid=%d", (int)getpid());
-		wait_for_signal(&signals);
+		wait_for_signal(g.config->shutdown_timeout);
 	}
 	stop(&g);
 	log_info("gateway.stop", "exit=%d", st ? EXIT_FAILED : EXIT_OK);

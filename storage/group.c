@@ -102,6 +102,7 @@ static enum status try_group(struct writer *w, struct group *g, enum status admi
 	int64_t changes = 0;
 	q->ignored = 0;
 	q->has_losses = false;
+	q->has_moved = false;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	memset(g->admits, 0, sizeof(g->admits[0]) * g->count);
 	enum status st = admit ? ST_OK : admit_prepare(w, g);
@@ -202,7 +203,7 @@ static void note_stored(struct writer *w, const struct group *g, int64_t last_id
 	if (q->has_losses && w->losses)
 		chan_ring(w->losses);
 	/* A salvage inserts by jobs, for whom is not known here: a ring too many does no harm. */
-	bool is_by_jobs = q->last_id > last_id + (int64_t)sums.rows;
+	bool is_by_jobs = q->last_id > last_id + (int64_t)sums.rows || q->has_moved;
 	uint64_t slots = is_by_jobs ? UINT64_MAX : sums.slots;
 	if (sums.rows) {
 		w->store.acked_id = q->last_id;

@@ -39,6 +39,7 @@ struct queue {
 	bool has_losses;    /* rows for the ledger, in the open transaction */
 	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
 	int64_t last_id;    /* of the last batch that was inserted, committed or not */
+	bool has_moved;     /* something is owed to another destination now: it should be rung */
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
 	struct queue_total totals[QUEUE_TOTALS_MAX];
 	size_t departed_count;

@@ -116,6 +116,7 @@ enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
 					       d->records, d->signal);
 	if (!st)
 		st = queue_count(q, d->destination_id, d->signal, OUTCOME_ACCEPTED, -d->records);
+	q->has_moved = true;
 	return st ? st : queue_remove_delivery(q, d);
 }
 

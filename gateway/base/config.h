@@ -1,4 +1,5 @@
 /* config.h - the configuration: schema/config.def as structs, filled from YAML.
+ * large file: all parts of the configuration, as one snapshot.
  * Owner: made by main, then an immutable snapshot that every thread may read. Needs: status,
  * schema/config.def. */
 #ifndef BASE_CONFIG_H
@@ -126,6 +127,8 @@ MUST_USE enum status config_parse(const char *name, struct bytes yaml, struct co
 /* The embedded default: OTLP on loopback, everything to ./data/delivered.jsonl. */
 MUST_USE enum status config_default(struct config **ret, struct err *e);
 void config_free(struct config *c);
+/* The signals that the destination's kind takes, as bits. */
+unsigned config_signals_of(const struct destination_config *d);
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
 /* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */

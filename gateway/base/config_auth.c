@@ -4,8 +4,7 @@
  * headers or from the user in an endpoint's URL: two of them at once are a mistake that would show
  * as a 401 at the far end, so they are refused here, with their place. So is everything that cannot
  * stand in a header: a line break in a password would end it. Files are looked at when the
- * destination is opened, not here: check-config runs on other machines than the gateway. Secrets
- * are never shown. */
+ * destination is opened (credentials.c). Secrets are never shown. */
 #include <string.h>
 #include <strings.h>
 

@@ -145,11 +145,10 @@ static enum status check_loki(const struct destination_reading *dr)
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
 	if (!st)
-		st = check_network(dr);
-	return st ? st : config_check_loki(dr);
+		st = config_check_loki(dr);
+	return st ? st : check_network(dr);
 }
 
-/* What gRPC metadata may be beyond that is said by grpc_target.c, by key. */
 static enum status check_otlp_grpc(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
@@ -162,6 +161,11 @@ static enum status check_otlp_grpc(const struct destination_reading *dr)
 	if (st)
 		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
 				      "destination %s: endpoint: %s", d->name, err_text(&e, st));
+	for (size_t i = 0; i < d->headers.count && !st; i++)
+		st = grpc_metadata_check(d->headers.items[i].key, d->headers.items[i].value, &e);
+	if (st)
+		return config_fail_at(dr->r, config_given_node(dr, "headers"), "destination %s: %s",
+				      d->name, err_text(&e, st));
 	return check_network(dr);
 }
 
@@ -171,6 +175,13 @@ static bool is_label_name(const char *s)
 	return *s && !(*s >= '0' && *s <= '9') && strncmp(s, "__", 2) != 0 &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
 		       strlen(s);
+}
+
+/* url begins with a scheme: check_url says so. */
+static bool has_path(const char *url)
+{
+	const char *path = strchr(strstr(url, "//") + 2, '/');
+	return path && path[1];
 }
 
 static enum status check_prometheus(const struct destination_reading *dr)
@@ -184,6 +195,11 @@ static enum status check_prometheus(const struct destination_reading *dr)
 				       "receiver, as in http://prometheus:9090/api/v1/write",
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st && !has_path(d->endpoint))
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint has no path: write the whole URL "
+				      "of the receiver, as in http://prometheus:9090/api/v1/write",
+				      d->name);
 	if (!st)
 		st = check_network(dr);
 	for (size_t i = 0; i < labels->count && !st; i++)
@@ -410,8 +426,7 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 
 enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
 
-/* The signals that a kind of destination takes, as bits. */
-static unsigned signals_of(const struct destination_config *d)
+unsigned config_signals_of(const struct destination_config *d)
 {
 	return d->kind == CONFIG_KIND_LOKI       ? 1u << SIGNAL_LOGS :
 	       d->kind == CONFIG_KIND_PROMETHEUS ? 1u << SIGNAL_METRICS :
@@ -435,13 +450,13 @@ static enum status check_signals(const struct config_reader *r, const struct yam
 	for (char **to = route->to; *to; to++)
 		for (size_t i = 0; i < c->destination_count; i++) {
 			const struct destination_config *d = &c->destinations[i];
-			unsigned wrong = route->signal_mask & ~signals_of(d);
+			unsigned wrong = route->signal_mask & ~config_signals_of(d);
 			if (!wrong || strcmp(d->name, *to) != 0)
 				continue;
 			return config_fail_at(
 				r, n, "this route sends %s to %s, which takes %s only: match them",
 				signal_text((enum signal)__builtin_ctz(wrong)), d->name,
-				signal_text((enum signal)__builtin_ctz(signals_of(d))));
+				signal_text((enum signal)__builtin_ctz(config_signals_of(d))));
 		}
 	return ST_OK;
 }
@@ -478,14 +493,14 @@ static void add_default_routes(struct config *c)
 {
 	unsigned common = ALL_SIGNALS;
 	for (size_t i = 0; i < c->destination_count; i++)
-		common &= signals_of(&c->destinations[i]);
+		common &= config_signals_of(&c->destinations[i]);
 	c->routes = xcalloc(SIGNAL_COUNT, sizeof(struct route_config));
 	for (unsigned s = 0; s < SIGNAL_COUNT; s++) {
 		unsigned mask = common == ALL_SIGNALS ? ALL_SIGNALS : 1u << s;
 		struct route_config *route = add_route(c);
 		route->signal_mask = mask;
 		for (size_t i = 0; i < c->destination_count; i++)
-			if (signals_of(&c->destinations[i]) & mask)
+			if (config_signals_of(&c->destinations[i]) & mask)
 				config_list_add(&route->to, c->destinations[i].name);
 		if (mask == ALL_SIGNALS)
 			return;

@@ -1,9 +1,11 @@
-/* config_loki.c - what must hold among the labels of a Loki destination.
+/* config_loki.c - what must hold among the keys of a Loki destination.
  *
  * Loki refuses a stream of more labels than its limit, and one that has a label twice. Both are
  * known from the configuration alone, so they are said here, with their place, and not by Loki for
  * every record. Attributes become labels by putting an underscore for whatever is neither letter
- * nor digit (forward/loki_names.c), so that two attributes can be one label. */
+ * nor digit (forward/loki_names.c), so that two attributes can be one label.
+ *
+ * Loki has two doors, and the URL of the other one would answer everything with 404. */
 #include <string.h>
 
 #include "gateway/base/config_reader.h"
@@ -22,7 +24,7 @@ static bool is_same_label(const char *a, const char *b)
 	return *a == *b;
 }
 
-enum status config_check_loki(const struct destination_reading *dr)
+static enum status check_labels(const struct destination_reading *dr)
 {
 	enum { LABELS_MAX = 14 }; /* Loki's 15, without class */
 	char **labels = dr->d->loki_labels;
@@ -50,4 +52,22 @@ enum status config_check_loki(const struct destination_reading *dr)
 						      dr->d->name, labels[k], labels[i]);
 	}
 	return ST_OK;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text);
+	size_t m = strlen(end);
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+enum status config_check_loki(const struct destination_reading *dr)
+{
+	const char *url = dr->d->endpoint;
+	if (ends_with(url, "/otlp") || ends_with(url, "/otlp/") || ends_with(url, "/v1/logs"))
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint is that of OTLP: write kind: "
+				      "otlp_http, or leave the path out for Loki's push API",
+				      dr->d->name);
+	return check_labels(dr);
 }

@@ -60,7 +60,7 @@ struct destination_reading {
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key);
 /* auth.*, of any kind. config_auth.c */
 MUST_USE enum status config_check_auth(const struct destination_reading *dr);
-/* loki.labels. config_loki.c */
+/* endpoint and labels of a Loki. config_loki.c */
 MUST_USE enum status config_check_loki(const struct destination_reading *dr);
 /* order, max_in_flight, too_old.*, of any kind. config_order.c */
 MUST_USE enum status config_check_order(const struct destination_reading *dr);

@@ -1,15 +1,20 @@
-/* grpc_endpoint.c - the endpoint of a gRPC destination: https://host:port, http://host:port or
- * host:port.
+/* grpc_endpoint.c - the endpoint of a gRPC destination (https://host:port, http://host:port or
+ * host:port), and its headers.
  *
  * The OTLP specification lets the scheme decide, and says of host:port alone only that a client may
  * take it. The Collector takes it for TLS unless tls.insecure says otherwise; so do we: a guess in
  * the other direction would send telemetry and credentials in the clear. Where scheme and
  * tls.insecure say opposite things, neither wins. A path is refused: gRPC has its own, and a URL
- * that has one was copied from OTLP/HTTP. */
+ * that has one was copied from OTLP/HTTP.
+ *
+ * Headers are sent as metadata: values of printable ASCII (PROTOCOL-HTTP2.md, "ASCII-Value").
+ * Binary metadata (names that end in -bin) is refused: nobody authenticates with it, and in which
+ * base64 such a value would be is a guess. */
 #include "gateway/base/grpc_endpoint.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "gateway/base/net.h"
 
@@ -89,5 +94,42 @@ enum status grpc_endpoint_parse(const char *text, bool is_insecure, struct grpc_
 	(void)snprintf(p.authority, sizeof(p.authority), strchr(p.host, ':') ? "[%s]:%s" : "%s:%s",
 		       p.host, p.port);
 	*ret = p;
+	return ST_OK;
+}
+
+static bool is_ours(const char *name)
+{
+	static const char *const ours[] = { "te",         "content-type",      "content-length",
+					    "connection", "transfer-encoding", "host",
+					    "keep-alive", "proxy-connection",  "upgrade" };
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcasecmp(name, ours[i]) == 0)
+			return true;
+	return strncasecmp(name, "grpc-", 5) == 0;
+}
+
+enum status grpc_metadata_check(const char *name, const char *value, struct err *e)
+{
+	size_t n = strlen(name);
+	if (n == 0 || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789_-.") != n)
+		return err_set(
+			e, ST_INVALID,
+			"headers: \"%.64s\" is no name of gRPC metadata: letters, digits and "
+			"_ - . only",
+			name);
+	if (is_ours(name))
+		return err_set(e, ST_INVALID, "headers: \"%.64s\" is set by the gateway itself",
+			       name);
+	if (n >= 4 && strcasecmp(name + n - 4, "-bin") == 0)
+		return err_set(e, ST_INVALID,
+			       "headers: \"%.64s\": binary metadata cannot be configured", name);
+	for (const char *c = value; *c; c++)
+		if (*c < 0x20 || *c > 0x7e)
+			return err_set(
+				e, ST_INVALID,
+				"headers: the value of \"%.64s\" has a character that is not "
+				"printable ASCII",
+				name);
 	return ST_OK;
 }

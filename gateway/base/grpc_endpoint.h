@@ -1,4 +1,4 @@
-/* grpc_endpoint.h - where a gRPC server is, as people write it.
+/* grpc_endpoint.h - where a gRPC server is and what it is told, as people write it.
  * Owner: stateless. Needs: net, status. */
 #ifndef BASE_GRPC_ENDPOINT_H
 #define BASE_GRPC_ENDPOINT_H
@@ -16,5 +16,8 @@ struct grpc_endpoint {
  * not in the error: it may hold a password. ST_INVALID: e says what is wrong. */
 MUST_USE enum status grpc_endpoint_parse(const char *text, bool is_insecure,
 					 struct grpc_endpoint *ret, struct err *e);
+/* May a configured header be sent as metadata? The value is not shown. ST_INVALID: e says why not.
+ */
+MUST_USE enum status grpc_metadata_check(const char *name, const char *value, struct err *e);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024, HOST_SIZE = 256, PORT_SIZE = 16 };
@@ -133,4 +132,23 @@ bool net_is_loopback(const char *endpoint)
 		all = all && is_loopback(ai->ai_addr);
 	freeaddrinfo(list);
 	return all;
+}
+
+int net_share(int max_connections)
+{
+	enum { FEW = 8 };
+	return max_connections < FEW ? max_connections : max_connections - max_connections / 4;
+}
+
+bool net_is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const void *x = a;
+	const void *y = b;
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)x)->sin_addr.s_addr ==
+		       ((const struct sockaddr_in *)y)->sin_addr.s_addr;
+	return memcmp(&((const struct sockaddr_in6 *)x)->sin6_addr,
+		      &((const struct sockaddr_in6 *)y)->sin6_addr, sizeof(struct in6_addr)) == 0;
 }

@@ -4,6 +4,7 @@
 #define BASE_NET_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "gateway/base/status.h"
 
@@ -17,5 +18,11 @@ MUST_USE enum status net_listen(const char *endpoint, int *ret_fd, int *ret_port
 /* The endpoint's host is localhost or a numeric loopback address. Never asks a name server: any
  * other name counts as not loopback. */
 bool net_is_loopback(const char *endpoint);
+
+/* Of so many connections, how many one address may have: all where they are few, else three
+ * quarters, so that a client that opens more and more leaves some to the others. */
+int net_share(int max_connections);
+/* The same address, whatever the port. */
+bool net_is_same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 
 #endif

@@ -61,7 +61,7 @@ static bool open_exporter(struct check *k)
 	return !st;
 }
 
-/* Bit i: signal i goes there. Without any route to it: all. */
+/* Bit i: signal i goes there. Without any route to it: all that the kind takes. */
 static unsigned signals_of(const struct check_request *r)
 {
 	unsigned mask = 0;
@@ -69,7 +69,7 @@ static unsigned signals_of(const struct check_request *r)
 		for (char *const *to = r->config->routes[i].to; *to; to++)
 			if (strcmp(*to, r->destination->name) == 0)
 				mask |= r->config->routes[i].signal_mask;
-	return mask ? mask : (1u << SIGNAL_COUNT) - 1;
+	return mask ? mask : config_signals_of(r->destination);
 }
 
 /* The record as it goes on the wire. */

@@ -245,7 +245,8 @@ static void percent_decode(char *text)
 	for (const char *p = text; *p; p++) {
 		int high = p[0] == '%' ? hex_digit(p[1]) : -1;
 		int low = high >= 0 ? hex_digit(p[2]) : -1;
-		*to++ = (char)(low < 0 ? *p : high << 4 | low);
+		int c = low < 0 ? *p : high << 4 | low;
+		*to++ = (char)c;
 		p += low < 0 ? 0 : 2;
 	}
 	*to = '\0';
@@ -382,6 +383,13 @@ static void wipe_header(uint8_t *p, size_t n, const char *value)
 		wipe(p, n, blank + 1);
 }
 
+/* Tenant and user agent are no secrets, and a reason that says whose limit was hit should say so.
+ */
+static bool is_secret(const char *header)
+{
+	return strcasecmp(header, "x-scope-orgid") != 0 && strcasecmp(header, "user-agent") != 0;
+}
+
 static void wipe_credential(uint8_t *p, size_t n, const struct credential *c)
 {
 	wipe_header(p, n, c->authorization);
@@ -395,5 +403,6 @@ void credentials_redact(const struct credentials *k, void *p, size_t n)
 	for (size_t i = 0; i < sizeof(k->of_url) / sizeof(k->of_url[0]); i++)
 		wipe_credential(p, n, &k->of_url[i]);
 	for (size_t i = 0; i < k->config->headers.count; i++)
-		wipe_header(p, n, k->config->headers.items[i].value);
+		if (is_secret(k->config->headers.items[i].key))
+			wipe_header(p, n, k->config->headers.items[i].value);
 }

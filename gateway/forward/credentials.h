@@ -29,7 +29,8 @@ unsigned credentials_generation(struct credentials *k);
 
 /* Overwrite every secret of this destination that stands in n bytes at p with asterisks, also where
  * JSON put backslashes into it. Secrets are the value above and its predecessor, their passwords,
- * and the values of headers; of at least CREDENTIALS_SECRET_MIN characters. */
+ * and the values of headers but X-Scope-OrgID and User-Agent; of at least CREDENTIALS_SECRET_MIN
+ * characters. */
 enum { CREDENTIALS_SECRET_MIN = 4 };
 void credentials_redact(const struct credentials *k, void *p, size_t n);
 

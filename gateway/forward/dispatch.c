@@ -99,7 +99,7 @@ static void send_export(struct dispatch *d, struct lane *l, struct slot *slot)
 	struct export *x = slot->export;
 	x->attempts++;
 	x->started_ns = now_mono_ns();
-	lanes_started(&d->lanes, l, slot);
+	lanes_started(&d->lanes, l, slot, breaker_is_up(&d->breaker));
 	answer_show_in_flight(d);
 	gate_sent(&d->gate, x);
 	d->exporter->ops->send(d->exporter, x);
@@ -117,7 +117,8 @@ static bool start_granted(struct dispatch *d, struct lane *l)
 		slot->export = loading_next(d, l);
 	}
 	enum status st = loading_body(d, slot);
-	if (slot->split && (st == ST_INVALID || (!st && slot->export->count == 0))) {
+	bool is_inseparable = st == ST_INVALID && slot->export->part.count > 0;
+	if (slot->split && (is_inseparable || (!st && slot->export->count == 0))) {
 		apart_failed(d, l, slot, st);
 		return true;
 	}
@@ -150,13 +151,11 @@ static bool start(struct dispatch *d, struct lane *l)
 	return is_more;
 }
 
-static bool find_work(const struct dispatch *d, bool ret_of[RECORD_CLASS_COUNT])
+static void find_work(const struct dispatch *d, bool ret_of[RECORD_CLASS_COUNT])
 {
-	bool has_any = false;
 	for (int i = 0; i < LANES; i++)
 		if (lane_has_work(&d->lanes, &d->lanes.lanes[i]))
-			has_any = ret_of[d->lanes.lanes[i].class] = true;
-	return has_any;
+			ret_of[d->lanes.lanes[i].class] = true;
 }
 
 static struct lane *next_lane(struct dispatch *d, int64_t now)
@@ -172,11 +171,12 @@ void dispatch_start_due(struct dispatch *d, int64_t now)
 	settle_retry(&d->settler, now);
 	if (waits_for_credential(d) && d->exporter->ops->is_renewed(d->exporter))
 		breaker_renewed(&d->breaker);
+	d->lanes.closed = 0;
 	if (d->is_paused || !loading_claim(d, now))
 		return;
 	bool work[RECORD_CLASS_COUNT] = { 0 };
-	gate_turn(&d->gate, find_work(d, work), now);
-	d->lanes.closed = 0;
+	find_work(d, work);
+	gate_turn(&d->gate, work, now);
 	struct lane *l = next_lane(d, now);
 	while (l && start(d, l))
 		l = next_lane(d, now);

@@ -54,6 +54,8 @@ struct forward {
 	struct publication publication;
 	struct log_rate settle_rate;
 	struct series *states[DESTINATION_STATE_COUNT];
+	struct series *since;
+	struct series *next_attempt;
 };
 
 const struct exporter_ops *exporter_ops_of(const struct destination_config *c)
@@ -110,6 +112,8 @@ enum status forward_new(const struct forward_options *o, struct forward **ret, s
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		f->states[i] = metric_series(M_DESTINATION_STATE, o->config->name,
 					     destination_state_text((enum destination_state)i));
+	f->since = metric_series(M_DESTINATION_STATE_SINCE, o->config->name);
+	f->next_attempt = metric_series(M_DESTINATION_NEXT_ATTEMPT, o->config->name);
 	writer_subscribe(o->writer, o->slot, &f->chan);
 	*ret = f;
 	return ST_OK;
@@ -211,6 +215,8 @@ static void publish(struct forward *f, int64_t now)
 	memcpy(u->reason, reason, sizeof(u->reason));
 	for (int i = 0; i < DESTINATION_STATE_COUNT; i++)
 		series_set(f->states[i], i == (int)state);
+	series_set(f->since, (double)since_ns / (double)NS_PER_S);
+	series_set(f->next_attempt, (double)due_ns / (double)NS_PER_S);
 	p->is_at_writer = true;
 	p->is_shown = true;
 	p->at_ns = now;

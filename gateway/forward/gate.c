@@ -35,16 +35,19 @@ void gate_done(struct gate *g)
 	*g = (struct gate){ 0 };
 }
 
-void gate_turn(struct gate *g, bool has_work, int64_t now)
+void gate_turn(struct gate *g, const bool has_work[RECORD_CLASS_COUNT], int64_t now)
 {
+	unsigned wanted = 0;
 	g->closed = 0;
 	if (!g->member)
 		return;
-	if (g->flush_until_ns && (!has_work || now >= g->flush_until_ns)) {
+	for (int c = 0; c < RECORD_CLASS_COUNT; c++)
+		wanted |= (unsigned)has_work[c] << c;
+	if (g->flush_until_ns && (!wanted || now >= g->flush_until_ns)) {
 		g->flush_until_ns = 0;
 		uplink_set_flush(g->member, false);
 	}
-	uplink_tick(g->member);
+	uplink_tick(g->member, wanted);
 }
 
 static void log_waiting(struct gate *g, enum record_class class, const struct uplink_answer *a)

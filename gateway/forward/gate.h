@@ -23,8 +23,8 @@ struct gate {
 void gate_init(struct gate *g, struct uplink *uplink, const char *destination, struct chan *chan);
 void gate_done(struct gate *g);
 
-/* Each turn begins with asking anew. has_work: something waits to be sent. */
-void gate_turn(struct gate *g, bool has_work, int64_t now);
+/* Each turn begins with asking anew. has_work: something of the class waits to be sent. */
+void gate_turn(struct gate *g, const bool has_work[RECORD_CLASS_COUNT], int64_t now);
 /* May an export of this class be made? True: tell with gate_sent, or gate_give_back. */
 bool gate_pass(struct gate *g, enum record_class class);
 /* It goes now. */

@@ -21,7 +21,7 @@
  *
  * While the destination is down there is one attempt at a time, and it goes to the lane that waited
  * longest whatever its class, or one poisoned batch would keep a living backend marked as down for
- * ever. */
+ * ever. Nobody is charged for these: an outage of hours would be a debt of hours. */
 #include "gateway/forward/lanes.h"
 
 #include <stdlib.h>
@@ -146,13 +146,15 @@ struct slot *lane_find(struct lane *l, const struct export *x)
 	return NULL;
 }
 
-void lanes_started(struct lanes *ls, struct lane *l, struct slot *slot)
+void lanes_started(struct lanes *ls, struct lane *l, struct slot *slot, bool is_up)
 {
 	CHECK(!slot->is_in_flight);
 	slot->is_in_flight = true;
 	l->in_flight++;
 	ls->in_flight++;
 	l->attempted_ns = slot->export->started_ns;
+	if (!is_up)
+		return;
 	shares_charge(&ls->classes, (int)l->class, slot->export->body.n);
 	shares_charge(&ls->sides[l->class], (int)l->side, slot->export->body.n);
 }

@@ -65,7 +65,9 @@ struct lane *lanes_next(struct lanes *ls, bool is_up, int64_t now);
 struct slot *lane_slot(struct lane *l);
 /* The slot of an export that is under way. */
 struct slot *lane_find(struct lane *l, const struct export *x);
-void lanes_started(struct lanes *ls, struct lane *l, struct slot *slot);
+/* Its body is made. Its lane is charged for it where it was its turn by shares: is_up, as for
+ * lanes_next. */
+void lanes_started(struct lanes *ls, struct lane *l, struct slot *slot, bool is_up);
 void lanes_ended(struct lanes *ls, struct lane *l, struct slot *slot);
 /* The slot is settled: frees what it holds, closes the gap. Slots behind it move. */
 void lane_remove(struct lane *l, struct slot *slot);

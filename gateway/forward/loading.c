@@ -206,7 +206,7 @@ enum status loading_body(struct dispatch *d, struct slot *slot)
 			drop_unreadable(d, slot, index, st, &e);
 			st = ST_OK;
 		} else if (st != ST_BUSY || !widen_budget(d)) {
-			if (st && st != ST_BUSY && st != ST_INVALID)
+			if (st && st != ST_BUSY && !(st == ST_INVALID && x->part.count))
 				reader_failed(d, st, &e);
 			break;
 		}

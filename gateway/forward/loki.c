@@ -29,10 +29,12 @@ static const char default_label[] = "service.name";
 struct loki {
 	struct http_exporter http;
 	struct loki_form form;
-	struct buf names;            /* what the form's labels are called */
-	struct compressor *gzip;     /* NULL: protobuf */
-	const struct export *parted; /* converted last, and too large for one push */
+	struct buf names;        /* what the form's labels are called */
+	struct compressor *gzip; /* NULL: protobuf */
 };
+
+/* The body of an export that is not to be sent, but in parts: no push of any kind is so short. */
+static const uint8_t in_parts[] = { 0 };
 
 /* ---- opening ---- */
 
@@ -131,20 +133,19 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 	struct loki_source source = {
 		.otlp = otlp, .class = x->class, .members = members, .member_count = x->count
 	};
-	l->parted = NULL;
 	buf_init(&text, SIZE_MAX, out->budget);
 	enum status st = loki_convert(&l->form, &source, &text, &push, e);
-	/* Not the bytes that were stored, though their checksum is right. Alone it is known which. */
+	/* Not the bytes that were stored, though their checksum is right: alone it is known whose.
+	 */
 	if (st == ST_INVALID && x->count == 1)
 		st = ST_CORRUPT;
-	push.is_too_large = push.is_too_large || st == ST_INVALID;
-	if (push.is_too_large && (!st || st == ST_INVALID)) {
-		l->parted = x;
-		st = buf_append_byte(out, 0); /* something to send, which send_push looks at */
-	} else if (!st && text.n) {
+	else if (st == ST_INVALID)
+		push.is_too_large = true;
+	if (push.is_too_large && st != ST_BUSY)
+		st = buf_append(out, bytes_of(in_parts, sizeof(in_parts)));
+	else if (!st && text.n)
 		st = l->gzip ? compress_append(l->gzip, buf_view(&text), out) :
 			       snappy_append(buf_view(&text), out);
-	}
 	buf_done(&text);
 	x->left_out = push.is_too_large ? 0 : push.left_out;
 	if (x->left_out)
@@ -156,12 +157,10 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 
 static void send_push(struct exporter *x, struct export *export)
 {
-	struct loki *l = (struct loki *)x;
-	if (l->parted != export) {
+	if (export->body.n != sizeof(in_parts)) {
 		http_exporter_send(x, export);
 		return;
 	}
-	l->parted = NULL;
 	export->reply = (struct export_reply){ .verdict = VERDICT_TOO_LARGE };
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       "more than %d MiB of lines and metadata, which is too much for one push",

@@ -90,7 +90,7 @@ static enum status put_pairs(struct buf *out, const struct loki_items *s)
 {
 	size_t n = pairs_size(s);
 	enum status st = buf_reserve(out, n);
-	if (st)
+	if (st || n == 0)
 		return st;
 	uint8_t *p = out->p + out->n;
 	for (unsigned i = 0; i < s->count; i++)
@@ -221,10 +221,10 @@ static enum status write_entry(struct conversion *c, const struct loki_entry *en
 	if (st)
 		return st;
 	const struct loki_shared *shared = entry->context->shared;
-	if (loki_record_is_apart(r, shared))
+	if (loki_items_are_apart(&r->items, shared))
 		behind = shared->encoded;
 	else
-		st = loki_record_add_shared(r, shared);
+		st = loki_items_add_shared(&r->items, shared);
 	if (!st && c->form->is_json && !*is_first)
 		st = buf_append_byte(c->out, ',');
 	*is_first = false;
@@ -291,7 +291,8 @@ static enum status write_push(struct conversion *c)
 		else
 			is_first = false;
 	}
-	c->push.is_too_large = c->bytes > LOKI_PUSH_MAX;
+	/* One alone goes as it is: the operator allows lines of that length. */
+	c->push.is_too_large = c->bytes > LOKI_PUSH_MAX && c->index.count > 1;
 	return !st && c->form->is_json ? buf_append_str(c->out, "]}") : st;
 }
 

@@ -152,15 +152,6 @@ static enum status put_labels(struct loki_index *x, const struct bytes *values)
 	return st ? st : buf_append_byte(&x->text, '}');
 }
 
-/* FNV-1a. */
-static uint32_t hash_of(struct bytes s)
-{
-	uint32_t h = 2166136261u;
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ s.p[i]) * 16777619u;
-	return h;
-}
-
 static enum status find_stream(struct loki_index *x, const struct bytes *values,
 			       struct loki_stream **ret)
 {
@@ -168,7 +159,7 @@ static enum status find_stream(struct loki_index *x, const struct bytes *values,
 	if (st)
 		return st;
 	struct bytes text = buf_view(&x->text);
-	uint32_t hash = hash_of(text);
+	uint32_t hash = loki_hash(text);
 	struct loki_stream **slot = &x->slots[hash % SLOTS];
 	for (struct loki_stream *s = *slot; s; s = s->next)
 		if (s->hash == hash && bytes_equal(s->labels, text)) {

@@ -23,4 +23,13 @@ MUST_USE enum status loki_label(struct bytes name, struct bytes value, struct bu
 /* The longest prefix of s of at most max bytes that ends at a whole character. */
 struct bytes loki_cut(struct bytes s, size_t max);
 
+/* FNV-1a, with its low bits mixed. */
+static inline uint32_t loki_hash(struct bytes s)
+{
+	uint32_t h = 2166136261u;
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ s.p[i]) * 16777619u;
+	return h ^ h >> 15;
+}
+
 #endif

@@ -9,11 +9,12 @@
  *   members     [0, n) of the export; a single one that is refused goes on as
  *   records     [0, records) of that batch, on a stack of its own
  *
- * Bounds: SPLIT_REQUESTS_MAX requests for the batches and as many for the records of each; and
- * SPLIT_BARREN_MAX of them while nothing at all was taken, since a backend that refuses everything
- * (a wrong URL) is found out no better by more. When no record of one batch was taken, the next
- * ones die whole, until something is taken. What is undecided at a bound dies together, with words
- * that say so. What is refused for its size says nothing about the other half.
+ * Bounds: SPLIT_REFUSALS_MAX refusals for the batches and as many for the records of each (what is
+ * taken in between was worth sending); and SPLIT_BARREN_MAX while nothing at all was taken, since a
+ * backend that refuses everything (a wrong URL) is found out no better by more. When no record of
+ * one batch was taken, the next ones die whole, until something is taken. What is undecided at a
+ * bound dies together, with words that say so. What is refused for its size says nothing about the
+ * other half.
  *
  * What was taken of a batch stays counted here until all of it is decided, and is then settled
  * together with what died (storage: SETTLE_SPLIT). A crash before that sends the batch again. */
@@ -39,7 +40,7 @@ struct range {
 struct stack {
 	struct range ranges[DEPTH_MAX];
 	size_t depth;
-	int requests;
+	int refusals;
 	bool is_fruitful; /* something of it was taken */
 };
 
@@ -119,7 +120,7 @@ static void top_delivered(struct stack *k, bool is_whole)
 static bool is_spent(const struct split *s, const struct stack *k)
 {
 	int barren_max = s->is_suspicious ? SUSPICIOUS_MAX : SPLIT_BARREN_MAX;
-	return k->requests >= SPLIT_REQUESTS_MAX || (!k->is_fruitful && k->requests >= barren_max);
+	return k->refusals >= SPLIT_REFUSALS_MAX || (!k->is_fruitful && k->refusals >= barren_max);
 }
 
 /* The refusal, with words that say why more than what was sent alone shares its fate. */
@@ -171,7 +172,7 @@ static void end_batch(struct split *s, const char *why)
 static void end_records(struct split *s)
 {
 	static const char why[] =
-		"one of these records, not told apart within the requests for one batch";
+		"one of these records, not told apart within the refusals for one batch";
 	struct stack *k = &s->records;
 	if (k->is_fruitful) {
 		uint32_t first = top(k)->first;
@@ -292,7 +293,6 @@ enum split_step split_next(struct split *s, struct split_piece *ret)
 void split_delivered(struct split *s, int64_t rejected)
 {
 	struct stack *k = s->is_in_batch ? &s->records : &s->batches;
-	k->requests++;
 	s->is_suspicious = false; /* it takes data: the others are looked into in earnest */
 	if (s->is_in_batch)
 		s->rejected += rejected;
@@ -304,7 +304,7 @@ void split_refused(struct split *s, const struct export_reply *reply)
 	bool is_refusal = reply->verdict == VERDICT_REFUSED;
 	struct stack *k = s->is_in_batch ? &s->records : &s->batches;
 	struct range r = pop(k);
-	k->requests++;
+	k->refusals++;
 	s->refusals++;
 	s->reply = *reply;
 	if (r.count > 1)
@@ -326,11 +326,11 @@ void split_skipped(struct split *s)
 
 void split_give_up(struct split *s, const char *why)
 {
-	size_t batch = s->batch;
+	struct range r = { .first = (uint32_t)s->batch, .count = 1 };
 	if (!s->is_in_batch)
-		batch = pop(&s->batches).first;
+		r = pop(&s->batches);
 	s->records.depth = 0;
-	tell_dead(s, batch, 1, why);
+	tell_dead(s, r.first, r.count, why);
 }
 
 void split_settled(struct split *s)

@@ -7,10 +7,10 @@
 #include "gateway/forward/export.h"
 #include "gateway/telemetry/select.h"
 
-/* Requests that the splitting of one batch may take (and as many that of an export into batches);
- * and how many of them may be refused before any was not. */
+/* Refusals that the splitting of one batch may take (and as many that of an export into batches);
+ * and how many before anything was taken. */
 enum {
-	SPLIT_REQUESTS_MAX = 64,
+	SPLIT_REFUSALS_MAX = 64,
 	SPLIT_BARREN_MAX = 20,
 	SPLIT_RANGES_MAX = 66,
 	SPLIT_REASONS_MAX = 4
@@ -58,7 +58,7 @@ void split_delivered(struct split *s, int64_t rejected);
 void split_refused(struct split *s, const struct export_reply *reply);
 /* None of the piece's members is there any more. */
 void split_skipped(struct split *s);
-/* The member of the piece (or of SPLIT_PARTED) cannot be taken apart: it dies whole for this
+/* The members of the piece (or of SPLIT_PARTED) cannot be taken apart: they die whole for this
  * reason. */
 void split_give_up(struct split *s, const char *why);
 /* What SPLIT_DEAD or SPLIT_PARTED told is on its way. */

@@ -161,7 +161,7 @@ void uplink_free(struct uplink *u)
 struct uplink_member *uplink_join(struct uplink *u, const char *name, struct chan *chan)
 {
 	struct uplink_member *m = xcalloc(1, sizeof(*m));
-	*m = (struct uplink_member){ .uplink = u, .name = name, .chan = chan, .ratio = 0.25 };
+	*m = (struct uplink_member){ .uplink = u, .name = name, .chan = chan, .ratio = 1 };
 	for (int c = 0; c < RECORD_CLASS_COUNT; c++)
 		m->flows[c].typical = TYPICAL_FIRST;
 	lock(u);
@@ -282,32 +282,30 @@ bool uplink_is_shut(struct uplink_member *m, enum record_class class)
 	return wait >= UPLINK_WINDOW;
 }
 
-void uplink_tick(struct uplink_member *m)
-{
-	struct uplink *u = m->uplink;
-	lock(u);
-	uplink_usage_turn(&u->usage);
-	uplink_usage_save(&u->usage, false, now_mono_ns());
-	unlock(u);
-}
-
-static void forget_waiting(struct uplink_member *m, int64_t now)
+static void forget_waiting(struct uplink_member *m, unsigned wanted, int64_t now)
 {
 	for (int c = 0; c < RECORD_CLASS_COUNT; c++) {
+		if (wanted >> c & 1)
+			continue;
 		uplink_take_back(m->uplink, &m->flows[c], now);
 		m->flows[c].is_waiting = false;
 	}
 }
 
-void uplink_withdraw(struct uplink_member *m)
+void uplink_tick(struct uplink_member *m, unsigned wanted)
 {
 	struct uplink *u = m->uplink;
 	lock(u);
 	int64_t now = now_mono_ns();
-	forget_waiting(m, now);
+	forget_waiting(m, wanted, now);
 	uplink_pump(u, m, now);
 	show(u, now);
 	unlock(u);
+}
+
+void uplink_withdraw(struct uplink_member *m)
+{
+	uplink_tick(m, 0);
 }
 
 void uplink_leave(struct uplink_member *m)
@@ -317,7 +315,7 @@ void uplink_leave(struct uplink_member *m)
 	struct uplink *u = m->uplink;
 	lock(u);
 	int64_t now = now_mono_ns();
-	forget_waiting(m, now);
+	forget_waiting(m, 0, now);
 	u->members[m->index] = NULL;
 	uplink_pump(u, NULL, now);
 	show(u, now);

@@ -63,8 +63,9 @@ void uplink_sent(struct uplink_member *m, enum record_class class, int64_t grant
 void uplink_correct(struct uplink_member *m, enum record_class class, int64_t bytes);
 /* A window or a budget keeps this class. Asks for nothing. */
 bool uplink_is_shut(struct uplink_member *m, enum record_class class);
-/* To be called now and then, with or without something to send: stores what was used. */
-void uplink_tick(struct uplink_member *m);
+/* To be called now and then, with or without something to send: stores what was used. wanted: bit i
+ * is class i; others are not waited for any more. */
+void uplink_tick(struct uplink_member *m, unsigned wanted);
 /* It wants nothing any more, until it asks again. */
 void uplink_withdraw(struct uplink_member *m);
 /* The most that an export should hold, before compression, so that it does not keep what is more

@@ -12,7 +12,11 @@
  * for them: until it is answered a budget lets nothing pass, which takes a commit. So a clock that
  * is set late (1970, then today) finds today's sum as it was left.
  *
- * What was counted and not given when midnight comes is booked to the new day. */
+ * What was counted and not given when midnight comes is booked to the new day.
+ *
+ * A device without a battery starts in 1970. Until its clock is set no period is known: usage
+ * counts against the budgets, but is kept in memory, and booked to the right day when that is
+ * known. A budget that the boots of a year had used up in 1970 would keep it silent for ever. */
 #include "gateway/forward/uplink_usage.h"
 
 #include <stdio.h>
@@ -22,6 +26,8 @@
 
 #define SAVE_NS  (5 * NS_PER_S)
 #define AGAIN_NS (NS_PER_S)
+/* 2026-01-01: a clock before it was never set. */
+enum { BELIEVABLE_DAY = 20454 };
 enum { DAY_S = 86400, UNSAVED_SHARE = 64, SAVE_SHARE = 256 };
 
 static uint64_t limit_of(const struct uplink_usage *u, int period)
@@ -58,7 +64,8 @@ void uplink_usage_turn(struct uplink_usage *u)
 	time_t t = (time_t)(day * DAY_S);
 	struct tm tm = { 0 };
 	(void)gmtime_r(&t, &tm);
-	u->is_known = !u->writer;
+	u->is_clock_unset = day < BELIEVABLE_DAY;
+	u->is_known = !u->writer || u->is_clock_unset;
 	(void)strftime(u->periods[USAGE_DAY].name, USAGE_PERIOD_MAX, "%Y-%m-%d", &tm);
 	u->bytes[USAGE_DAY] = u->unsaved;
 	char month[USAGE_PERIOD_MAX];
@@ -129,13 +136,14 @@ static int64_t not_stored(const struct uplink_usage *u)
 bool uplink_usage_must_wait(const struct uplink_usage *u)
 {
 	int64_t limit = (int64_t)least_limit(u);
-	return limit && u->writer && (!u->is_known || not_stored(u) > limit / UNSAVED_SHARE);
+	return limit && u->writer && !u->is_clock_unset &&
+	       (!u->is_known || not_stored(u) > limit / UNSAVED_SHARE);
 }
 
 void uplink_usage_save(struct uplink_usage *u, bool is_forced, int64_t now)
 {
 	int64_t limit = (int64_t)least_limit(u);
-	if (!u->writer || u->is_at_writer)
+	if (!u->writer || u->is_at_writer || u->is_clock_unset)
 		return;
 	if (u->is_known && !u->unsaved)
 		return;

@@ -13,8 +13,9 @@ struct uplink_usage {
 	struct writer *writer; /* NULL: nothing is stored */
 	struct usage_job job;
 	bool is_at_writer;
-	bool is_known; /* what is stored of these periods is in bytes */
-	int64_t day;   /* since 1970 (UTC), of the periods */
+	bool is_known;       /* what is stored of these periods is in bytes */
+	bool is_clock_unset; /* the wall clock was never set: no period is the right one */
+	int64_t day;         /* since 1970 (UTC), of the periods */
 	struct usage_period periods[USAGE_PERIODS];
 	int64_t bytes[USAGE_PERIODS]; /* of each period, with what is not stored yet */
 	int64_t unsaved;              /* not given to the writer yet */

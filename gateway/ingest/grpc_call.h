@@ -6,9 +6,9 @@
 
 #include <sys/queue.h>
 
+#include "gateway/base/grpc_frame.h"
 #include "gateway/base/metrics.h"
 #include "gateway/ingest/grpc_answer.h"
-#include "gateway/base/grpc_frame.h"
 #include "gateway/ingest/receive_grpc.h"
 
 struct grpc_method;
@@ -17,10 +17,11 @@ struct grpc_method;
 struct grpc_server {
 	struct receive_grpc_options options;
 	struct ingest *ingest;
-	struct chan done;   /* calls come back from the writer */
-	int64_t now_ns;     /* monotonic; of this turn of the loop */
-	size_t open_calls;  /* streams without an end */
-	size_t with_writer; /* calls that have to come back before the receiver may go */
+	struct budget overhead; /* memory of streams and of output that is not taken */
+	struct chan done;       /* calls come back from the writer */
+	int64_t now_ns;         /* monotonic; of this turn of the loop */
+	size_t open_calls;      /* streams without an end */
+	size_t with_writer;     /* calls that have to come back before the receiver may go */
 	bool is_stopping;
 	uint8_t *read_buffer; /* of GRPC_READ_SIZE; used within one call only */
 	struct series *requests[SIGNAL_COUNT + 1][STATUS_COUNT]; /* made when first counted */
@@ -57,7 +58,7 @@ struct grpc_call {
 	bool is_timeout_bad;
 	bool has_message;
 	size_t header_bytes;
-	char path[96]; /* for messages, cut to fit */
+	char path[96]; /* of no method that we know: for messages, cut to fit */
 	struct grpc_frame_reader reader;
 	struct grpc_reply reply;
 	struct ingest_call ingest;

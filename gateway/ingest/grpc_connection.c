@@ -14,6 +14,11 @@
  *    is full, even if most of it went: what a request makes nghttp2 say then stays in its queue,
  *    which has no limit for resets of streams.
  *
+ * Memory: messages are charged to the in-flight budget. Open streams, whether or not their messages
+ * come, and output that a peer does not take are charged to one of their own, so that a client is
+ * still told that there is no room for its message, and a health check still answered. Past it
+ * streams are refused for a retry, and connections that do not read are closed.
+ *
  * Floods: nghttp2 bounds streams, settings, acknowledgements, continuations and the rate of resets.
  * What remains are frames that cost little each and carry nothing: control_cost counts them and a
  * request pays for them, because clients that measure bandwidth send a ping for each answer.
@@ -42,6 +47,8 @@ enum {
 	CONTROL_COST_MAX = 2000, /* frames without a request */
 	ACK_QUEUE_MAX = 1000,
 	SETTINGS_MAX = 32,
+	/* What an open stream costs: the call, and nghttp2's own. */
+	STREAM_COST = sizeof(struct grpc_call) + 1024,
 	RESET_BURST = 1000,
 	RESETS_PER_S = 100,
 };
@@ -83,9 +90,16 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct grpc_connection *c = user_data;
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
+	/* A stream costs us memory before it has sent a byte of its message. */
+	if (!budget_reserve(&c->server->overhead, STREAM_COST))
+		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+						 NGHTTP2_REFUSED_STREAM) ?
+			       NGHTTP2_ERR_CALLBACK_FAILURE :
+			       0;
 	struct grpc_call *call = grpc_call_new(c->server, session, frame->hd.stream_id);
 	if (nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call) != 0) {
 		grpc_call_free(call);
+		budget_release(&c->server->overhead, STREAM_COST);
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
 	call->connection = c;
@@ -216,6 +230,7 @@ static void detach(struct grpc_connection *c, struct grpc_call *call)
 	release(c, call);
 	LIST_REMOVE(call, link);
 	c->server->open_calls--;
+	budget_release(&c->server->overhead, STREAM_COST);
 	c->idle_since_ns = c->server->now_ns;
 	grpc_call_abandon(call);
 }
@@ -287,6 +302,7 @@ void grpc_connection_free(struct grpc_connection *c)
 	nghttp2_session_del(c->session);
 	c->transport.ops->done(&c->transport);
 	buf_done(&c->out);
+	budget_release(&c->server->overhead, c->charged_bytes);
 	free(c);
 }
 
@@ -392,6 +408,21 @@ static bool drain(struct grpc_connection *c)
 	return true;
 }
 
+/* Output that cannot be written now is the peer's doing. */
+static void charge_output(struct grpc_connection *c, bool is_drained)
+{
+	size_t bytes = is_drained ? 0 : c->out.cap;
+	if (bytes > c->charged_bytes) {
+		if (!budget_reserve(&c->server->overhead, bytes - c->charged_bytes)) {
+			c->is_dead = true;
+			return;
+		}
+	} else {
+		budget_release(&c->server->overhead, c->charged_bytes - bytes);
+	}
+	c->charged_bytes = bytes;
+}
+
 bool grpc_connection_flush(struct grpc_connection *c)
 {
 	bool is_drained;
@@ -405,6 +436,7 @@ bool grpc_connection_flush(struct grpc_connection *c)
 		is_more = c->out.n >= OUT_BATCH;
 		is_drained = !c->is_dead && drain(c);
 	} while (is_drained && is_more);
+	charge_output(c, is_drained);
 	if (is_drained && !c->farewell_ns && !nghttp2_session_want_read(c->session))
 		c->is_dead = true;
 	return !c->is_dead;

@@ -3,14 +3,17 @@
 #ifndef INGEST_GRPC_CONNECTION_H
 #define INGEST_GRPC_CONNECTION_H
 
-#include "gateway/ingest/grpc_call.h"
 #include "gateway/base/transport.h"
+#include <sys/socket.h>
+
+#include "gateway/ingest/grpc_call.h"
 
 struct grpc_connection {
 	LIST_ENTRY(grpc_connection) link;  /* receive_grpc.c: all connections */
 	SLIST_ENTRY(grpc_connection) next; /* receive_grpc.c: those to flush in this turn */
 	bool is_listed;
-	uint32_t polled; /* receive_grpc.c: what epoll waits for */
+	uint32_t polled;              /* receive_grpc.c: what epoll waits for */
+	struct sockaddr_storage peer; /* receive_grpc.c: whose it is */
 	struct transport transport;
 	/* Private. */
 	struct grpc_server *server;
@@ -18,6 +21,7 @@ struct grpc_connection {
 	LIST_HEAD(, grpc_call) calls;
 	struct buf out; /* made by nghttp2, not yet written */
 	size_t out_sent;
+	size_t charged_bytes;  /* for out, while the peer does not take it */
 	size_t held_bytes;     /* complete messages that are not answered yet */
 	size_t owed_bytes;     /* received, but not given back to the connection's window */
 	unsigned control_cost; /* frames that carry no request, since the last request */

@@ -6,6 +6,7 @@
 
 #include <microhttpd.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "gateway/base/channel.h"
 #include "gateway/base/metrics.h"
@@ -41,8 +42,9 @@ struct http_connection {
 	struct MHD_Connection *mhd;
 	struct http_request *request; /* NULL between requests */
 	int fd;                       /* libmicrohttpd's */
-	int64_t deadline_ns;          /* now_mono_ns; the worker cuts the connection then */
-	bool is_late;                 /* it was cut */
+	struct sockaddr_storage peer;
+	int64_t deadline_ns; /* now_mono_ns; the worker cuts the connection then */
+	bool is_late;        /* it was cut */
 };
 
 /* Who may act on a request whose connection is suspended (http_request.c has the moves). */

@@ -62,14 +62,34 @@ static void poll_for(struct receive_grpc *r, int op, int fd, void *ptr, uint32_t
 
 /* --- accepting --- */
 
-static void open_connection(struct receive_grpc *r, int fd)
+/* Why the connection is refused, or NULL. */
+static const char *reason_to_refuse(const struct receive_grpc *r,
+				    const struct sockaddr_storage *peer)
+{
+	int max = r->server.options.max_connections;
+	int share = net_share(max);
+	if (r->connection_count >= max)
+		return "max_connections";
+	if (r->connection_count < share)
+		return NULL;
+	int same = 0;
+	struct grpc_connection *c;
+	LIST_FOREACH(c, &r->connections, link)
+	{
+		same += net_is_same_host(&c->peer, peer);
+	}
+	return same >= share ? "too many from one address" : NULL;
+}
+
+static void open_connection(struct receive_grpc *r, int fd, const struct sockaddr_storage *peer)
 {
 	static struct log_rate rate;
-	if (r->connection_count >= r->server.options.max_connections) {
+	const char *reason = reason_to_refuse(r, peer);
+	if (reason) {
 		if (log_every(&rate, 10, NULL))
 			log_warn("receiver.connection_refused",
-				 "transport=grpc connections=%d reason=max_connections",
-				 r->connection_count);
+				 "transport=grpc connections=%d reason=%s", r->connection_count,
+				 LOG_QUOTE(reason));
 		(void)close(fd);
 		return;
 	}
@@ -80,6 +100,7 @@ static void open_connection(struct receive_grpc *r, int fd)
 	struct grpc_connection *c = grpc_connection_new(&r->server, fd);
 	LIST_INSERT_HEAD(&r->connections, c, link);
 	r->connection_count++;
+	c->peer = *peer;
 	c->polled = EPOLLIN;
 	poll_for(r, EPOLL_CTL_ADD, fd, c, c->polled);
 	list(r, c);
@@ -98,9 +119,12 @@ static void pause_accepting(struct receive_grpc *r, int error)
 static void accept_waiting(struct receive_grpc *r)
 {
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int fd = accept4(r->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage peer;
+		socklen_t n = sizeof(peer);
+		int fd = accept4(r->listen_fd, (struct sockaddr *)&peer, &n,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
-			open_connection(r, fd);
+			open_connection(r, fd, &peer);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM) {
 			/* The listener stays readable: without a pause this would spin. */
@@ -262,6 +286,7 @@ enum status receive_grpc_start(const struct receive_grpc_options *o, struct inge
 	r->server.options = *o;
 	r->server.options.endpoint = NULL; /* borrowed until return only */
 	r->server.ingest = in;
+	budget_init(&r->server.overhead, ingest_max_message_bytes(in));
 	r->server.read_buffer = xcalloc(1, GRPC_READ_SIZE);
 	r->server.now_ns = now_mono_ns();
 	r->listen_fd = -1;

@@ -83,6 +83,9 @@ static void open_connection(struct worker *w, struct MHD_Connection *mhd, void *
 	c->worker = &w->http;
 	c->mhd = mhd;
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	socklen_t n = sizeof(c->peer);
+	if (getpeername(c->fd, (struct sockaddr *)&c->peer, &n))
+		c->peer.ss_family = AF_UNSPEC; /* gone already */
 	c->deadline_ns = now_mono_ns() + server->idle_timeout_ns + server->read_timeout_ns;
 	c->next = w->http.first;
 	if (c->next)
@@ -201,6 +204,23 @@ static bool may_accept(struct worker *w)
 	return !atomic_load(&w->http.server->is_stopping) && now_mono_ns() >= w->accept_after_ns;
 }
 
+/* Why the connection is refused, or NULL. Two workers at a time may let in one too many, and each
+ * takes its own connections for its part of them all: nobody is hurt by that. */
+static const char *reason_to_refuse(struct worker *w, const struct sockaddr_storage *peer)
+{
+	struct receive_http *r = w->receiver;
+	int share = net_share(r->max_connections);
+	int count = count_connections(r);
+	if (count >= r->max_connections)
+		return "max_connections";
+	if (count < share)
+		return NULL;
+	int same = 0;
+	for (const struct http_connection *c = w->http.first; c; c = c->next)
+		same += net_is_same_host(&c->peer, peer);
+	return same * WORKERS >= share ? "too many from one address" : NULL;
+}
+
 /* True where another may wait. */
 static bool accept_one(struct worker *w)
 {
@@ -220,12 +240,13 @@ static bool accept_one(struct worker *w)
 				 LOG_QUOTE(strerrordesc_np(error)));
 		return error == ECONNABORTED || error == EINTR;
 	}
-	/* Two workers at a time may let in one too many: nobody is hurt by that. */
-	if (count_connections(r) >= r->max_connections) {
+	const char *reason = reason_to_refuse(w, &from);
+	if (reason) {
 		(void)close(fd);
 		if (log_every(&rate, LOG_INTERVAL_S, NULL))
-			log_warn("receiver.connections", "transport=http limit=%d action=close",
-				 r->max_connections);
+			log_warn("receiver.connections",
+				 "transport=http limit=%d action=close reason=%s",
+				 r->max_connections, LOG_QUOTE(reason));
 		return true;
 	}
 	/* Closes fd where it fails. */

@@ -189,6 +189,9 @@ static enum status decode_bytes(struct reader *r, const struct otlp_field *f, si
 		return ST_OK;
 	if (f->is_hex ? !json_decode_hex(text, length, &n) : !json_decode_base64(text, length, &n))
 		return fail(r, f->is_hex ? "not an even number of hex digits" : "not base64");
+	if (f->is_hex && n != f->id_size)
+		return fail(r, f->id_size == 16 ? "a trace id has 32 hex digits or none" :
+						  "a span id has 16 hex digits or none");
 	buf_truncate(r->out, start + n);
 	return ST_OK;
 }

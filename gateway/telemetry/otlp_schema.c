@@ -80,10 +80,14 @@ static void set_json_name(struct otlp_field *f)
 	f->json_key[n + 3] = ':';
 }
 
-static bool is_id(const char *name)
+/* 0: no id. */
+static uint32_t id_size(const char *name)
 {
-	return strcmp(name, "trace_id") == 0 || strcmp(name, "span_id") == 0 ||
-	       strcmp(name, "parent_span_id") == 0;
+	enum { TRACE_ID_SIZE = 16, SPAN_ID_SIZE = 8 };
+	if (strcmp(name, "trace_id") == 0)
+		return TRACE_ID_SIZE;
+	bool is_span = strcmp(name, "span_id") == 0 || strcmp(name, "parent_span_id") == 0;
+	return is_span ? SPAN_ID_SIZE : 0;
 }
 
 /* The members of a oneof share the place of its case in the generated struct. */
@@ -123,7 +127,8 @@ static void build_message(struct otlp_message *m, const ProtobufCMessageDescript
 		set_type(f, fd->type);
 		set_json_name(f);
 		f->is_repeated = fd->label == PROTOBUF_C_LABEL_REPEATED;
-		f->is_hex = f->type == OTLP_BYTES && is_id(fd->name);
+		f->id_size = f->type == OTLP_BYTES ? id_size(fd->name) : 0;
+		f->is_hex = f->id_size > 0;
 		f->oneof = oneof_of(d, fd);
 		if (f->type == OTLP_MESSAGE)
 			f->message = message_of(fd->descriptor);

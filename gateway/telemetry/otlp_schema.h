@@ -43,6 +43,7 @@ struct otlp_field {
 	unsigned oneof;     /* members of one oneof share a number from 1; 0: none */
 	bool is_repeated;   /* of numbers: packed or not, both are legal */
 	bool is_hex;        /* trace and span ids, which JSON writes in hex */
+	uint32_t id_size;   /* of these: 16 or 8 bytes */
 };
 
 struct otlp_message {

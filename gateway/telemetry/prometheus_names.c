@@ -100,7 +100,8 @@ static bool is_str(struct bytes s, const char *text)
 
 static bool ends_with(struct bytes s, struct bytes end)
 {
-	return s.n >= end.n && bytes_equal(bytes_of(s.p + s.n - end.n, end.n), end);
+	/* NULL + 0 is not defined in C. */
+	return end.n == 0 || (s.n >= end.n && bytes_equal(bytes_of(s.p + s.n - end.n, end.n), end));
 }
 
 /* The word for a unit; the unit itself where there is none; nothing for {notes}. */

@@ -1,9 +1,10 @@
 /* scan.c - one pass over the wire bytes of a request.
  *
  * This is the guard: what comes out of it with ST_OK is well-formed protobuf whose known fields
- * have their own wire types, whose strings are UTF-8 and whose nesting is bounded, so that neither
- * we nor any backend behind us can be hurt by it or refuse it for its form. It is the fast path as
- * well, so it works on the jump tables of scan_table.c and unpacks nothing.
+ * have their own wire types, whose strings are UTF-8, whose ids have their length and whose nesting
+ * is bounded, so that neither we nor a backend behind us can be hurt by it or fail to parse it.
+ * (What a backend makes of the values is its own affair: one may refuse a span without an id.) It
+ * is the fast path as well, so it works on the jump tables of scan_table.c and unpacks nothing.
  *
  * A message is walked by one function that calls itself for sub-messages, at most SCAN_DEPTH_MAX
  * deep: the C stack is bounded. Memory is bounded too. Nothing is kept for a record, and 32 bytes
@@ -13,6 +14,10 @@
  * twice is legal (protobuf merges, the last number wins) and taken so. One thing protobuf allows is
  * refused: two values for the oneof of a Metric. Parsers disagree on what is left of the first one,
  * so nobody could say how many points were sent, and the books would not balance.
+ *
+ * Ids: OTLP lets a trace or span id be absent, and calls one of another length than 16 or 8 bytes
+ * invalid. The Collector refuses the whole request for it, and so does Tempo. Taken here, such a
+ * request would be merged with those of others and refused with them later, so its sender is told.
  *
  * Times: those past 2^63 are no times, and are passed over like 0.
  *
@@ -322,6 +327,15 @@ static bool is_plain_attribute(const uint8_t *p, size_t n)
 	return value[2] == INT_TAG && wire_varint(value + 3, p + n, &number) == p + n;
 }
 
+static const uint8_t *check_id(struct walk *w, struct bytes id, size_t size)
+{
+	if (id.n == size || id.n == 0)
+		return id.p + id.n;
+	return fail(
+		w, size == 16 ? "a trace id has 16 bytes or none" : "a span id has 8 bytes or none",
+		id.p);
+}
+
 /* A field with a length, whose content is p to end; start is its tag. */
 static const uint8_t *walk_content(struct walk *w, const struct scan_table *t, uint8_t op,
 				   uint32_t number, const uint8_t *start, const uint8_t *p,
@@ -330,6 +344,10 @@ static const uint8_t *walk_content(struct walk *w, const struct scan_table *t, u
 	const struct scan_table *sub = t->sub[number];
 	const struct bytes content = bytes_of(p, (size_t)(end - p));
 	switch ((enum scan_op)op) {
+	case SCAN_TRACE_ID:
+		return check_id(w, content, 16);
+	case SCAN_SPAN_ID:
+		return check_id(w, content, 8);
 	case SCAN_NAME:
 		w->name = content;
 		/* fall through */

@@ -67,7 +67,9 @@ static enum scan_op plain_op(const struct otlp_field *f)
 	case OTLP_STRING:
 		return SCAN_STRING;
 	case OTLP_BYTES:
-		return SCAN_BYTES;
+		return f->id_size == 0  ? SCAN_BYTES :
+		       f->id_size == 16 ? SCAN_TRACE_ID :
+					  SCAN_SPAN_ID;
 	default:
 		return f->wire_type == WIRE_VARINT  ? SCAN_VARINT :
 		       f->wire_type == WIRE_FIXED64 ? SCAN_FIXED64 :

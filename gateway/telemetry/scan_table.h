@@ -15,6 +15,8 @@ enum scan_op {
 	SCAN_TIME,       /* fixed64: the record's event time */
 	SCAN_OTHER_TIME, /* fixed64: end of a span, when a log was observed */
 	SCAN_BYTES,      /* from here on: WIRE_LEN */
+	SCAN_TRACE_ID,
+	SCAN_SPAN_ID,
 	SCAN_STRING,
 	SCAN_NAME, /* string: of a span or metric */
 	SCAN_PACKED_VARINT,

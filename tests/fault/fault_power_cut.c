@@ -103,7 +103,7 @@ static void settle_one(struct writer *w, const char *path, int64_t id, enum sett
 		return; /* settled with a neighbour of its batch */
 	vfs_log_mark(MARK_SETTLE_GIVEN, batch * DESTINATIONS + slot);
 	EXPECT_OK(client_settle(w, destination, &batch, 1, outcome, 0));
-	if (outcome == SETTLE_DELIVERED)
+	if (outcome == SETTLE_DELIVERED || outcome == SETTLE_SPLIT)
 		vfs_log_mark(MARK_SETTLED, batch * DESTINATIONS + slot);
 }
 
@@ -123,7 +123,10 @@ static void record_run(const char *dir)
 		if (round % 3 == 2)
 			settle_one(w, path, round - 1, round % 2 ? SETTLE_DELIVERED : SETTLE_RETRY);
 		if (round % 5 == 4)
-			settle_one(w, path, round + 3, round % 2 ? SETTLE_DEAD : SETTLE_DELIVERED);
+			settle_one(w, path, round + 3,
+				   round % 2 ? SETTLE_DEAD :
+				   round % 4 ? SETTLE_SPLIT :
+					       SETTLE_DELIVERED);
 	}
 	writer_stop(w);
 	vfs_log_stop();

@@ -49,6 +49,7 @@ static void set_up(void)
 	budget_init(&ingest.budget, 8 << 20);
 	CHECK(chan_init(&server.done, CHAN_WAKE_FD) == ST_OK);
 	server.ingest = &ingest;
+	budget_init(&server.overhead, 1 << 20);
 	server.now_ns = NS_PER_S;
 	server.options = (struct receive_grpc_options){ .max_message_bytes = 1 << 20,
 							.max_concurrent_streams = 10,
@@ -85,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		fake_complete(&ingest, ST_OK);
 	take_completed();
 	CHECK(server.open_calls == 0 && server.with_writer == 0);
+	CHECK(budget_used(&server.overhead) == 0);
 	CHECK(budget_used(&ingest.budget) == 0);
 	return 0;
 }

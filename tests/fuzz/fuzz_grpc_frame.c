@@ -50,6 +50,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	buf_clear(&cut);
 	CHECK(grpc_base64_encode(&cut, src) == ST_OK);
 	CHECK(cut.n == (src.n * 4 + 2) / 3);
+	struct buf back;
+	buf_init(&back, SIZE_MAX / 2, NULL);
+	CHECK(grpc_base64_decode(&back, buf_view(&cut)) == ST_OK);
+	CHECK(bytes_equal(buf_view(&back), src));
+	buf_clear(&back);
+	CHECK(grpc_base64_decode(&back, src) != ST_OK || back.n <= src.n);
+	buf_clear(&back);
+	CHECK(grpc_message_decode(&back, src) == ST_OK && back.n <= src.n);
 	int64_t ns = 0;
 	CHECK(grpc_timeout_parse(src, &ns) != ST_OK || ns >= 0);
 	struct bytes service;
@@ -61,7 +69,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	CHECK(text && grpc_message_encode(&cut, text) == ST_OK);
 	for (size_t i = 0; i < cut.n; i++)
 		CHECK(cut.p[i] >= 0x20 && cut.p[i] <= 0x7E);
+	buf_clear(&back);
+	CHECK(grpc_message_decode(&back, buf_view(&cut)) == ST_OK);
+	CHECK(bytes_equal(buf_view(&back), bytes_str(text)));
 	free(text);
+	buf_done(&back);
 	buf_done(&whole);
 	buf_done(&cut);
 	return 0;

@@ -1,5 +1,6 @@
 /* fuzz_json_write - any bytes as a stored request, shown as JSON. The JSON must be JSON to jansson
- * and to ourselves, on one line, and whatever the scan accepts must be shown, with every record.
+ * and to ourselves (but for ids of a wrong length), on one line, and whatever the scan accepts must
+ * be shown, with every record.
  * The first byte chooses the signal. */
 #include <jansson.h>
 
@@ -28,9 +29,13 @@ static void check_text(enum signal signal, struct bytes text, bool is_accepted, 
 	CHECK(root);
 	json_decref(root);
 	buf_init(&back, 64 << 20, NULL);
-	CHECK(json_to_otlp(signal, text, &back, NULL) == ST_OK);
-	CHECK(scan_records(signal, buf_view(&back), &records_back));
-	CHECK(!is_accepted || records_back == records);
+	struct err err = { "" };
+	if (json_to_otlp(signal, text, &back, &err) == ST_OK) {
+		CHECK(scan_records(signal, buf_view(&back), &records_back));
+		CHECK(!is_accepted || records_back == records);
+	} else {
+		CHECK(!is_accepted && strstr(err.text, "hex digits or none"));
+	}
 	buf_done(&back);
 }
 

@@ -31,8 +31,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (st == ST_OK) {
 		size_t records;
 		check_summary(&scan);
-		CHECK(oracle_count(signal, body, &arena, &records));
-		CHECK(records == scan.all.records);
+		if (oracle_count(signal, body, &arena, &records))
+			CHECK(records == scan.all.records);
+		else
+			CHECK(oracle_must_merge(signal, body));
 	}
 	arena_done(&arena);
 	return 0;

@@ -17,8 +17,10 @@ static uint32_t check_part(enum signal signal, const struct sorted_part *part, s
 	CHECK(again.of_class[part->class].records == again.all.records);
 	CHECK(!again.needs_attributes);
 	CHECK(bytes_equal(again.all.preview, part->summary->preview));
-	CHECK(oracle_count(signal, part->body, arena, &records));
-	CHECK(records == again.all.records);
+	if (oracle_count(signal, part->body, arena, &records))
+		CHECK(records == again.all.records);
+	else
+		CHECK(oracle_must_merge(signal, part->body));
 	return again.all.records;
 }
 

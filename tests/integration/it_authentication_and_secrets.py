@@ -99,6 +99,7 @@ def test_a_token_file_that_is_gone_leaves_the_last_token_in_use(start_gateway, t
             sink.wait_ids(send(gateway))
         replace(token, "another-one")
         sink.wait_ids(send(gateway))
+        gateway.wait_drained()
         assert {r.headers["Authorization"] for r in sink.received[:-1]} == {"Bearer still-good"}
         assert sink.received[-1].headers["Authorization"] == "Bearer another-one"
         warned = [e for e in gateway.events("forward.credentials") if e["level"] == "warn"]

@@ -13,6 +13,8 @@ import yaml
 
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
+from tests.support.loki_standin import Loki
+from tests.support.prometheus_standin import Receiver
 from tests.support.sink import Sink
 
 FINE, INVALID, NOT_FOUND, UNREACHABLE, UNAUTHORIZED, REFUSED = 0, 3, 4, 7, 8, 9
@@ -216,6 +218,29 @@ def test_strangers(tmp_path, answer):
     with Listener(answer) as listener:
         said = check(tmp_path, http(f"http://127.0.0.1:{listener.port}"), "--timeout", "2", code=REFUSED)
         assert "hint" in said
+
+
+def test_loki(tmp_path):
+    """One log record, whatever is routed; a tenant that is missing is found out."""
+    with Loki() as loki:
+        said = check(tmp_path, {"kind": "loki", "endpoint": loki.url})
+        assert "took the test record" in said and "traces" not in said
+        assert len(loki.entries()) == 1
+    with Loki(multi_tenant=True) as loki:
+        said = check(tmp_path, {"kind": "loki", "endpoint": loki.url}, code=UNAUTHORIZED)
+        assert "no org id" in said and "X-Scope-OrgID" in said
+
+
+@pytest.mark.parametrize("old", [None, "415"])
+def test_prometheus(tmp_path, old):
+    """One gauge, in the version that the receiver speaks."""
+    with Receiver(old=old) as receiver:
+        said = check(tmp_path, {"kind": "prometheus", "endpoint": receiver.url})
+        assert "took the test record" in said and "logs" not in said
+        assert "tidegate_check_destination" in " ".join(receiver.names())
+    with Sink() as sink:
+        said = check(tmp_path, {"kind": "prometheus", "endpoint": sink.url + "/nowhere"}, code=REFUSED)
+        assert "HTTP 404" in said and "/api/v1/write" in said
 
 
 class Service(grpc.GenericRpcHandler):

@@ -39,5 +39,7 @@ def test_a_link_made_bad_by_the_kernel_loses_nothing(tmp_path, record_property):
     assert seen["retries"] < 30
     assert seen["first_after_s"] < 2
     assert seen["tbf"]
+    # The estimate of headers, packets and acknowledgements.
+    assert 0.9 < seen["counted_bytes"] / seen["wire_bytes"] < 1.15
     if seen["netem"] is None:
         print("netem is not in this kernel: loss and reordering were not made here")

@@ -183,9 +183,10 @@ def test_deltas_add_up_whatever_becomes_of_an_export(start_gateway):
         receiver.answer(503, times=3)
         delta(2, 7)
         receiver.wait(lambda r: len(r.values('d_total{job="shop"}')) == 3, "the second delta")
-        receiver.answer(422, times=1)
+        receiver.keep = lambda labels, t: t != T0 + 3 * MINUTE
         delta(3, 100)
-        gateway.wait_event("forward.dead_letter")
+        gateway.wait_drained()
+        assert gateway.sqlite("SELECT sum(records) FROM dead_letters") == [(4,)]
         delta(4, 1)
         receiver.wait(lambda r: len(r.values('d_total{job="shop"}')) == 4, "the delta after the refused one")
         times = [T0 + 1, T0 + MINUTE, T0 + 2 * MINUTE, T0 + 4 * MINUTE]

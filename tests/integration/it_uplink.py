@@ -105,7 +105,8 @@ def test_outside_its_windows_only_the_exempt_goes_until_a_flush(start_gateway):
         shown = central(gateway)
         assert shown["state"] == "up" and "window of uplink satellite" in shown["reason"]
         assert shown["next_attempt_at"] == uplink(gateway, "satellite")["next_window_at"]
-        assert sink.ids() == urgent and otlp.queued_ids(gateway) == held
+        gateway.wait_until(lambda: otlp.queued_ids(gateway) == held, "what is urgent is settled")
+        assert sink.ids() == urgent
         said = tidegate(gateway, "uplink", "satellite")
         assert "opens 2" in said and "window" in said
         waiting = gateway.wait_event("uplink.waiting")
@@ -128,20 +129,20 @@ def test_a_rate_is_kept_what_is_urgent_passes_and_a_temporary_rate_frees_it(star
         gateway = start_gateway(config(sink, {"default": {"rate": "40KiB/s"}}))
         began = time.monotonic()
         backlog = []
-        for _ in range(40):
-            backlog += send(gateway, 100)
-        size = otlp.request("logs", backlog[:100]).ByteSize() * 40
-        assert size > 250_000  # 6 s at that rate
+        for _ in range(30):
+            backlog += send(gateway, 200)
+        size = otlp.request("logs", backlog[:200]).ByteSize() * 30
+        assert size > 400_000  # 10 s at that rate
         pause = time.monotonic() + 1.5
         gateway.wait_until(lambda: time.monotonic() > pause, "a while passes")
         urgent = send(gateway, 1, "critical")
         at = time.monotonic()
         sink.wait_ids(urgent)
-        assert time.monotonic() - at < 2.5  # one export of info, of two seconds at most
+        assert time.monotonic() - at < 4  # one export of info, of two seconds at most; and a busy machine
         passed = time.monotonic() - began
         got = sum(r.body_bytes for r in sink.received)
         assert got <= 40 * 1024 * (passed + 1 + 2.5), "more than the rate, a burst and an export"
-        assert max(r.body_bytes for r in sink.received) <= 130 * 1024
+        assert max(r.body_bytes for r in sink.received) <= 90 * 1024
         assert set(sink.ids()) != set(backlog + urgent)
         assert uplink(gateway)["waiting"]["rate"] == 1
         assert "for now" not in tidegate(gateway, "uplink")
@@ -161,9 +162,9 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
                                        uplink="sim", max_export_size="64KiB"),
                                 expect=[r"event=uplink\.waiting.*for=daily_budget"])
         sent = []
-        for _ in range(150):
-            sent += send(gateway, 100)
-        assert otlp.request("logs", sent[:100]).ByteSize() * 150 > 1_100_000
+        for _ in range(75):
+            sent += send(gateway, 200)
+        assert otlp.request("logs", sent[:200]).ByteSize() * 75 > 1_100_000
         gateway.wait_event("uplink.waiting", **{"for": "daily_budget", "class": "info"})
         gateway.wait_until(lambda: central(gateway)["reason"], "the reason is shown")
         shown = central(gateway)
@@ -190,6 +191,36 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
         assert metrics['tidegate_uplink_budget_left_bytes{uplink="sim",period="day"}'] < 130_000
         assert metrics['tidegate_uplink_waiting{uplink="sim",reason="daily_budget"}'] == 1
         assert "of 1.0 MiB" in tidegate(gateway, "uplink", "sim")
+        said = tidegate(gateway, "status")
+        assert "of 1.0 MiB" in said and "daily_budget" in said
+        assert metrics['tidegate_destination_next_attempt_timestamp_seconds{destination="central"}'] % 86400 == 0
+        assert metrics['tidegate_destination_state_since_timestamp_seconds{destination="central"}'] > 1.7e9
+        gateway.assert_balanced()
+
+
+def test_an_order_for_an_uplink_is_for_all_on_it_and_no_others(start_gateway, tmp_path):
+    with Sink() as sink:
+        on = {"kind": "otlp_http", "endpoint": sink.url, "uplink": "satellite"}
+        gateway = start_gateway({"uplinks": {"satellite": {}}, "destinations": {
+            "one": on, "two": dict(on), "three": {**on, "uplink": "default"},
+            "disk": {"kind": "file", "path": str(tmp_path / "out.jsonl")}}})
+
+        def states():
+            return {d["name"]: d["state"] for d in gateway.admin_get("/api/v1/status").json()["destinations"]}
+
+        assert uplink(gateway, "satellite")["destinations"] == 2 and uplink(gateway)["destinations"] == 1
+        tidegate(gateway, "uplink", "pause", "satellite")
+        gateway.wait_until(lambda: states()["one"] == states()["two"] == "paused", "both are paused")
+        assert states()["three"] == states()["disk"] == "up"
+        order(gateway, "destinations/disk/pause")
+        gateway.wait_until(lambda: states()["disk"] == "paused", "a file can be paused too")
+        ids = send(gateway, 5)
+        sink.wait_ids(ids)
+        assert otlp.queued_ids(gateway, "one") == otlp.queued_ids(gateway, "disk") == ids
+        tidegate(gateway, "uplink", "resume", "satellite")
+        tidegate(gateway, "resume", "disk")
+        gateway.wait_drained()
+        assert sorted(sink.ids()) == sorted(ids * 3)
         gateway.assert_balanced()
 
 

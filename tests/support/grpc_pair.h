@@ -15,7 +15,7 @@
 #include "tests/support/fake_ingest.h"
 #include "tests/support/h2_client.h"
 
-enum { MAX_MESSAGE = 1 << 20, BUDGET = 64 << 20 };
+enum { MAX_MESSAGE = 1 << 20, BUDGET = 64 << 20, OVERHEAD = 4 << 20 };
 
 static struct {
 	struct ingest ingest;
@@ -34,6 +34,7 @@ static inline void setup(void)
 	budget_init(&t.ingest.budget, BUDGET);
 	EXPECT_OK(chan_init(&t.server.done, CHAN_WAKE_FD));
 	t.server.ingest = &t.ingest;
+	budget_init(&t.server.overhead, OVERHEAD);
 	t.server.now_ns = 1000 * NS_PER_S;
 	t.server.read_buffer = xcalloc(1, GRPC_READ_SIZE);
 	t.server.options = (struct receive_grpc_options){ .max_message_bytes = MAX_MESSAGE,
@@ -71,6 +72,7 @@ static inline void teardown(void)
 	ck_assert_uint_eq(t.server.with_writer, 0);
 	ck_assert_uint_eq(t.server.open_calls, 0);
 	ck_assert_uint_eq(budget_used(&t.ingest.budget), 0);
+	ck_assert_uint_eq(budget_used(&t.server.overhead), 0);
 	h2_client_done(&t.client);
 	(void)close(t.client.fd);
 	chan_done(&t.server.done);

@@ -12,6 +12,9 @@ the valid entries of a push that it answers with 400, says 400 with the reason o
 entry that it has (stream, time, line) once only. Stricter than Loki in two things, which a gateway should not
 lean on: names of metadata must be label names already, and none may stand twice in an entry.
 
+Its native OTLP endpoint is there too (url + "/otlp", for kind otlp_http): resource attributes of OTLP_LABELS become
+labels, everything else metadata, and the same checks hold.
+
 All that Sink does on command (answer, hang, drop, stop, start) it does too.
 """
 import dataclasses
@@ -21,10 +24,18 @@ import re
 import threading
 import time
 
-from tests.support import snappy_block
+from google.protobuf.message import DecodeError
+
+from tests.support import otlp, snappy_block
 from tests.support.sink import Mode, Sink, _Handler
 
 PATH = "/loki/api/v1/push"
+OTLP_PATH = "/otlp/v1/logs"
+# distributor.otlp_config.default_resource_attributes_as_index_labels
+OTLP_LABELS = ("service.name", "service.namespace", "service.instance.id", "deployment.environment",
+               "deployment.environment.name", "cloud.region", "cloud.availability_zone", "k8s.cluster.name",
+               "k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "container.name", "k8s.replicaset.name",
+               "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.cronjob.name", "k8s.job.name")
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _PAIR = re.compile(r'\s*([^\s=,{}"]+)\s*=\s*("(?:[^"\\\n]|\\.)*")\s*')
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.S)
@@ -174,6 +185,38 @@ def decode_json(data):
         raise BadRequest(f"loghttp.PushRequest: {error}") from None
 
 
+def _any(value):
+    kind = value.WhichOneof("value")
+    if kind == "bool_value":
+        return str(value.bool_value).lower()
+    return str(getattr(value, kind)) if kind else ""
+
+
+def _name(key):
+    return re.sub(r"[^a-zA-Z0-9_]", "_", key)
+
+
+def decode_otlp(data):
+    streams = []
+    try:
+        request = otlp.parse("logs", data)
+    except DecodeError as error:
+        raise BadRequest(f"OTLP: {error}") from None
+    for resource in request.resource_logs:
+        given = [(a.key, _any(a.value)) for a in resource.resource.attributes]
+        labels = {_name(k): v for k, v in given if k in OTLP_LABELS}
+        labels.setdefault("service_name", "unknown_service")
+        rest = [(_name(k), v) for k, v in given if k not in OTLP_LABELS]
+        text = "{" + ", ".join(f"{k}={_quote(v)}" for k, v in labels.items()) + "}"
+        entries = []
+        for scope in resource.scope_logs:
+            for r in scope.log_records:
+                meta = dict(rest + [(_name(a.key), _any(a.value)) for a in r.attributes])
+                entries.append(Entry(r.time_unix_nano or r.observed_time_unix_nano, _any(r.body), list(meta.items())))
+        streams.append((text, entries))
+    return streams
+
+
 def _unquote(text):
     def one(match):
         c = match.group(1)
@@ -257,7 +300,7 @@ class Loki(Sink):
 
     def push(self, path, headers, body):
         """(status, text, headers, entries stored)."""
-        if path != PATH:
+        if path not in (PATH, OTLP_PATH):
             return 404, "404 page not found\n", {}, 0
         if self.auth and headers.get("Authorization") != self.auth:
             return 401, "unauthorized\n", {}, 0
@@ -268,13 +311,17 @@ class Loki(Sink):
             return 413, f"request body too large: {len(body)}\n", {}, 0
         with self._push_lock:
             try:
-                return self._take(tenant, self._decode(headers, body))
+                return self._take(tenant, self._decode(path, headers, body))
             except BadRequest as error:
                 return 400, f"{error}\n", {}, 0
 
-    def _decode(self, headers, body):
+    def _decode(self, path, headers, body):
         kind = headers.get("Content-Type", "").split(";")[0].strip().lower()
         coding = headers.get("Content-Encoding", "").lower()
+        if path == OTLP_PATH:
+            if kind != "application/x-protobuf" or coding not in ("", "gzip"):
+                raise BadRequest(f"{kind} {coding}: not for OTLP")
+            return decode_otlp(otlp.decompress(coding or "none", body))
         if kind == "application/json":
             if coding == "gzip":
                 try:

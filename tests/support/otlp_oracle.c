@@ -1,6 +1,8 @@
 /* otlp_oracle.c - protobuf-c as an oracle, with a capped arena as its allocator. */
 #include "tests/support/otlp_oracle.h"
 
+#include "gateway/telemetry/otlp_schema.h"
+#include "gateway/telemetry/wire.h"
 #include "proto/opentelemetry/collector_logs.pb-c.h"
 #include "proto/opentelemetry/collector_metrics.pb-c.h"
 #include "proto/opentelemetry/collector_trace.pb-c.h"
@@ -93,6 +95,28 @@ bool oracle_count(enum signal signal, struct bytes body, struct arena *arena, si
 		       signal == SIGNAL_LOGS   ? count_logs(request) :
 						 count_metrics(request);
 	return true;
+}
+
+static bool has_merge(const struct otlp_message *m, struct bytes body)
+{
+	bool is_seen[OTLP_NUMBER_MAX + 1] = { false };
+	struct wire_reader r = wire_reader_of(body);
+	struct wire_field f;
+	while (wire_next(&r, &f)) {
+		const struct otlp_field *field = otlp_field_of(m, f.number);
+		if (!field || !field->message || f.type != WIRE_LEN)
+			continue;
+		if ((!field->is_repeated && is_seen[f.number]) ||
+		    has_merge(field->message, f.bytes))
+			return true;
+		is_seen[f.number] = true;
+	}
+	return false;
+}
+
+bool oracle_must_merge(enum signal signal, struct bytes body)
+{
+	return has_merge(otlp_request(signal), body);
 }
 
 struct bytes oracle_repack(enum signal signal, struct bytes body, struct arena *arena)

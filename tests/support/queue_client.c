@@ -147,8 +147,15 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 			  size_t count, enum settle_outcome outcome, uint32_t rejected_records)
 {
 	static const int answers[] = {
-		[SETTLE_DELIVERED] = 200, [SETTLE_RETRY] = 503, [SETTLE_DEAD] = 400
+		[SETTLE_DELIVERED] = 200, [SETTLE_RETRY] = 503, [SETTLE_DEAD] = 400,
+		[SETTLE_SPLIT] = 400,     [SETTLE_MOVED] = 0,   [SETTLE_UNREADABLE] = 0
 	};
+	static const struct settle_part part = { .records = 1,
+						 .raw_bytes = 4,
+						 .encoding = ENCODING_NONE,
+						 .body = { (const uint8_t *)"part", 4 },
+						 .status = 400,
+						 .error = "the test says so" };
 	struct settle_wait *wait = xcalloc(1, sizeof(*wait) + sizeof(struct settlement) +
 						      count * sizeof(struct settle_item));
 	struct settlement *s = settlement_of(wait);
@@ -163,7 +170,9 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 	for (size_t i = 0; i < count; i++)
 		s->items[i] = (struct settle_item){ .batch_id = batch_ids[i],
 						    .outcome = outcome,
-						    .rejected_records = rejected_records };
+						    .rejected_records = rejected_records,
+						    .parts = &part,
+						    .part_count = 1 };
 	writer_settle(w, s);
 	gate_wait(&wait->gate);
 	enum status st = wait->status;

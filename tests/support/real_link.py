@@ -47,6 +47,8 @@ class Link:
             time.sleep(0.01)
         run("ip", "link", "set", "far", "netns", str(self.backend.pid))
         run("ip", "addr", "add", f"{NEAR}/24", "dev", "near")
+        # As on a real wire: no packet larger than the MTU, so that headers are counted as they are.
+        run("ip", "link", "set", "near", "gso_max_segs", "1", check=False)
         run("ip", "link", "set", "near", "up")
         self.far("ip", "addr", "add", f"{FAR}/24", "dev", "far")
         self.up()
@@ -70,6 +72,15 @@ class Link:
         return not discipline or run("tc", "qdisc", "add", "dev", "near", "root", *discipline,
                                      check=False).returncode == 0
 
+    def bytes_seen(self):
+        """What the interface carried in both directions, without Ethernet's headers."""
+        counts = {}
+        for line in pathlib.Path("/proc/net/dev").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            counts[name.strip()] = [int(n) for n in rest.split()] if rest else []
+        received, sent = counts["near"][0:2], counts["near"][8:10]
+        return received[0] + sent[0] - 14 * (received[1] + sent[1])
+
     def ask(self, what):
         with urllib.request.urlopen(f"http://{FAR}:{PORT}/_sink/{what}", timeout=20) as answer:
             return json.load(answer)
@@ -77,6 +88,10 @@ class Link:
     def close(self):
         self.backend.kill()
         self.backend.wait()
+
+
+def used(gateway):
+    return gateway.metrics().get('tidegate_uplink_used_bytes{uplink="default",period="day"}', 0)
 
 
 def send(gateway, sent, seconds, pace_s=0.01):
@@ -111,6 +126,15 @@ def main():
                 "kind": "otlp_http", "endpoint": f"http://{FAR}:{PORT}", "timeout": "2s",
                 "retry_on_failure": {"initial_interval": "100ms", "max_interval": "1s", "probe_interval": "300ms"}}}},
                 expect=[r"event=forward\.down"]) as gateway:
+            # What is counted is what the wire carries.
+            wire, counted = link.bytes_seen(), used(gateway)
+            for size in (20, 500, 4000, 20000):
+                ids = otlp.new_ids(size)
+                assert otlp.post(gateway, "logs", otlp.logs(ids)).status_code == 200
+                sent += ids
+                gateway.wait_drained()
+            seen["wire_bytes"] = link.bytes_seen() - wire
+            seen["counted_bytes"] = used(gateway) - counted
             send(gateway, sent, 0.3)
             # A thin link, by the kernel's own shaping.
             seen["tbf"] = link.shape("tbf", "rate", f"{RATE_KBIT}kbit", "burst", "4k", "latency", "2s")

@@ -129,6 +129,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode in ("hang", "drop"):
             self.close_connection = True
             return
+        sink._paused.wait(sink.delay_s)
         encoding = self.headers.get("Content-Encoding", "none")
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
@@ -167,6 +168,7 @@ class Sink:
         self.encodings = encodings
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
+        self.delay_s = 0  # before each answer: a slow link
         self.poison = frozenset()
         self.poison_words = b""
         self.keep = lambda signal, message: None  # called with each export that is taken
@@ -174,6 +176,7 @@ class Sink:
         self._mode = Mode()
         self._lock = threading.Condition()
         self._hung = threading.Event()
+        self._paused = threading.Event()  # never set: to wait with a time-out
         self._connections = set()
         self._server = None
         self._thread = None

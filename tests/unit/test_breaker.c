@@ -125,6 +125,23 @@ START_TEST(missing_credentials_park_it_and_are_asked_for_slowly)
 }
 END_TEST
 
+START_TEST(a_renewed_credential_is_due_once_and_stays_due)
+{
+	struct breaker b = make();
+	struct export_reply r = failure(16, false);
+	r.verdict = VERDICT_UNAUTHORIZED;
+	ck_assert(breaker_failed(&b, &r, now_mono_ns()));
+	breaker_renewed(&b);
+	int64_t due = b.due_ns;
+	ck_assert_int_le(due, now_mono_ns());
+	/* Asked at every turn until the next answer: were it moved on, its time would never come.
+	 */
+	now_fake_advance(NS_PER_MS);
+	breaker_renewed(&b);
+	ck_assert_int_eq(b.due_ns, due);
+}
+END_TEST
+
 START_TEST(a_connection_after_an_unreachable_network_ends_the_wait)
 {
 	struct breaker b = make();
@@ -175,6 +192,7 @@ int main(void)
 		exports_that_fail_together_are_one_failure,
 		the_longest_retry_after_of_them_counts,
 		missing_credentials_park_it_and_are_asked_for_slowly,
+		a_renewed_credential_is_due_once_and_stays_due,
 		a_connection_after_an_unreachable_network_ends_the_wait,
 		a_backend_that_accepts_and_hangs_is_not_called_at_once,
 		an_answered_failure_needs_no_probe,

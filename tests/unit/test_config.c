@@ -294,9 +294,8 @@ static const struct {
 	{ "destinations: {a: file}", "t.yaml:1:19: destination a is a mapping, with its kind" },
 	{ "destinations:\n  a: {path: x}", "t.yaml:2:3: destination a: kind is missing" },
 	{ "destinations: {a: {kind: otlphttp}}",
-	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, loki, file; did "
-	  "you mean "
-	  "otlp_http?" },
+	  "t.yaml:1:26: kind: \"otlphttp\" is none of otlp_http, otlp_grpc, prometheus, loki, "
+	  "file; did you mean otlp_http?" },
 	{ "destinations: {a: {kind: file}}", "t.yaml:1:16: destination a: path is missing" },
 	{ "destinations: {a: {kind: otlp_http}}",
 	  "t.yaml:1:16: destination a: endpoint is missing (or all of traces_endpoint, "
@@ -314,6 +313,24 @@ static const struct {
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
+	{ "destinations: {a: {kind: prometheus}}",
+	  "t.yaml:1:16: destination a: endpoint is missing: the URL of the receiver, as in "
+	  "http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: \"http://h:9090/\"}}",
+	  "t.yaml:1:48: destination a: endpoint has no path: write the whole URL of the receiver, "
+	  "as in http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, prometheus: {protocol: 3}}}",
+	  "t.yaml:1:81: prometheus.protocol: \"3\" is none of auto, 1.0, 2.0" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w, prometheus: "
+	  "{external_labels: {a.b: x}}}}",
+	  "t.yaml:1:90: destination a: prometheus.external_labels: \"a.b\" is no label name: "
+	  "letters, digits and _, no digit first, not __ first" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, headers: {x: y}, "
+	  "prometheus: {external_label: {}}}}",
+	  "t.yaml:1:88: prometheus.external_label is no key; did you mean external_labels?" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w}}\n"
+	  "routes: [{match: {signal: logs}, to: a}]",
+	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
@@ -338,6 +355,33 @@ static const struct {
 	  "t.yaml:2:10: this route sends metrics to a, which takes logs only: match them" },
 	{ "destinations: {a: {kind: file, path: x}, b: {kind: file, path: x}}",
 	  "t.yaml:1:64: destination b: path is that of destination a" },
+	{ "destinations: {a: {kind: file, path: x, max_in_flight: 2}}",
+	  "t.yaml:1:56: destination a: max_in_flight above 1 lets exports overtake each other, and "
+	  "kind file needs them in order" },
+	{ "destinations: {a: {kind: loki, endpoint: 'http://h', order: fresh_first}}",
+	  "t.yaml:1:61: destination a: order: fresh_first would lose the backlog: Loki refuses "
+	  "what "
+	  "is older than half of max_chunk_age behind the newest of its stream. Leave order at "
+	  "fifo" },
+	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h/w', order: fresh_first}}",
+	  "t.yaml:1:69: destination a: order: fresh_first would lose the backlog: Prometheus "
+	  "refuses "
+	  "samples that are older than the newest of their series. Set "
+	  "prometheus.out_of_order_window to the out_of_order_time_window of the server, or leave "
+	  "order at fifo" },
+	{ DEST("    too_old: {send_to: b}"),
+	  "t.yaml:5:24: destination a: too_old.send_to without too_old.after: say from which age "
+	  "on" },
+	{ DEST("    too_old: {after: 1h, send_to: b}"),
+	  "t.yaml:5:35: there is no destination \"b\"; known here: a" },
+	{ DEST("    too_old: {after: 1h, send_to: a}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is itself" },
+	{ DEST("    too_old: {after: 1h, send_to: b}\n"
+	       "  b: {kind: file, path: x, too_old: {after: 1h, send_to: c}}\n"
+	       "  c: {kind: file, path: y}"),
+	  "t.yaml:5:35: destination a: too_old.send_to is b, which sends what is too old on "
+	  "itself: "
+	  "name the last one" },
 	{ DEST("    compresion: gzip"),
 	  "t.yaml:5:5: compresion is no key; did you mean compression?" },
 	{ DEST("    tls: {cert_file: c}"),

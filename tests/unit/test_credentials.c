@@ -202,12 +202,14 @@ static void expect_redacted(const struct credentials *k, const char *text, const
 
 START_TEST(secrets_are_wiped_out_of_answers)
 {
-	struct config_pair pairs[] = { { "X-Key", "Token key/7" }, { "X-Scope-OrgID", "1" } };
+	struct config_pair pairs[] = { { "X-Key", "Token key/7" },
+				       { "X-Scope-OrgID", "plant-7" },
+				       { "X-Short", "abc" } };
 	struct destination_config c = plain_config();
 	c.auth_basic_username = (char[]){ "ab" };
 	c.auth_basic_password = (char[]){ "open\\sesame" };
 	c.endpoint = (char[]){ "https://me:pass%3Aword@host/p@th" };
-	c.headers = (struct config_map){ .items = pairs, .count = 2 };
+	c.headers = (struct config_map){ .items = pairs, .count = 3 };
 	struct credentials *k = open_good(&c);
 	ck_assert_str_eq(credentials_authorization(k), "Basic YWI6b3BlblxzZXNhbWU=");
 	expect_redacted(k, "got Basic YWI6b3BlblxzZXNhbWU= here",
@@ -223,7 +225,8 @@ START_TEST(secrets_are_wiped_out_of_answers)
 	/* Of the endpoint: decoded, and as libcurl sends it. */
 	expect_redacted(k, "pass:word Basic bWU6cGFzczp3b3Jk", "********* **********************");
 	/* Too short to be one, and what only looks alike. */
-	expect_redacted(k, "org 1: ab, open\\sesam, key/", "org 1: ab, open\\sesam, key/");
+	expect_redacted(k, "plant-7: abc, ab, open\\sesam, key/",
+			"plant-7: abc, ab, open\\sesam, key/");
 	expect_redacted(k, "", "");
 	expect_redacted(k, "\\", "\\");
 	credentials_free(k);

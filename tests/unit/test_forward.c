@@ -366,6 +366,45 @@ START_TEST(stopping_waits_for_an_answer_that_comes_in_time_and_settles_it)
 }
 END_TEST
 
+START_TEST(spans_are_pipelined_and_logs_wait_for_their_turn)
+{
+	struct forwarding *fx = forwarding_new_one("max_export_size: 64KiB, timeout: 1m, " FAST);
+	struct side *s = &fx->sides[0];
+	http_sink_script(s->sink, (struct sink_answer){ .act = SINK_HANG }, 4);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1, 6, 60000);
+	forwarding_start(fx);
+	http_sink_wait(s->sink, 4);
+	/* Each of the four has its own; the fifth waits. */
+	unsigned seen = 0;
+	for (size_t i = 0; i < 4; i++) {
+		char ids[64];
+		seen |= 1u << atoi(forwarding_ids(http_sink_request(s->sink, i), ids, sizeof(ids)));
+	}
+	ck_assert_uint_eq(seen, 0x1e);
+	/* All four fail, and are sent again one by one, in order, before anything new. */
+	http_sink_release(s->sink);
+	forwarding_wait_drained(fx);
+	size_t last = http_sink_count(s->sink) - 6;
+	EXPECT_IDS(s, last, "1");
+	EXPECT_IDS(s, last + 1, "2");
+	EXPECT_IDS(s, last + 2, "3");
+	EXPECT_IDS(s, last + 3, "4");
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 60);
+	/* Of logs the next one waits for the answer to the one before. */
+	size_t before = http_sink_count(s->sink);
+	http_sink_script(s->sink, (struct sink_answer){ .act = SINK_HANG }, 1);
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 11, 13, 60000);
+	http_sink_wait(s->sink, before + 1);
+	forwarding_put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 14, 14, 100);
+	http_sink_wait(s->sink, before + 2);
+	EXPECT_IDS(s, before, "11");
+	EXPECT_IDS(s, before + 1, "14");
+	http_sink_release(s->sink);
+	forwarding_wait_drained(fx);
+	forwarding_free(fx);
+}
+END_TEST
+
 START_TEST(a_dead_destination_does_not_slow_another)
 {
 	static const char *const options[] = { "timeout: 1m, max_in_flight: 1", "timeout: 1m" };
@@ -602,6 +641,7 @@ int main(void)
 		once_the_stop_has_begun_nothing_new_is_sent,
 		stopping_does_not_wait_where_nothing_is_left_to_do,
 		stopping_waits_for_an_answer_that_comes_in_time_and_settles_it,
+		spans_are_pipelined_and_logs_wait_for_their_turn,
 		a_dead_destination_does_not_slow_another,
 		a_signal_that_fails_alone_does_not_hold_up_the_others,
 		too_large_an_export_is_sent_in_smaller_ones,

@@ -261,8 +261,24 @@ START_TEST(a_client_that_never_reads_is_closed)
 		grpc_connection_feed(t.c, bytes_of(ping, sizeof(ping)));
 	ck_assert(grpc_connection_flush(t.c));
 	ck_assert_uint_eq(grpc_connection_wants(t.c) & EPOLLOUT, EPOLLOUT);
+	ck_assert_uint_ge(budget_used(&t.server.overhead), t.c->out.n);
 	t.server.now_ns += 6 * NS_PER_S;
 	grpc_connection_tick(t.c);
+	ck_assert(!grpc_connection_flush(t.c));
+}
+END_TEST
+
+START_TEST(a_client_that_does_not_read_is_closed_when_memory_is_short)
+{
+	const uint8_t ping[17] = { 0, 0, 8, 6 };
+	int smallest = 1;
+	pump();
+	t.server.overhead.max = 1024;
+	ck_assert_int_eq(
+		setsockopt(t.c->transport.fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)),
+		0);
+	for (int i = 0; i < 900; i++)
+		grpc_connection_feed(t.c, bytes_of(ping, sizeof(ping)));
 	ck_assert(!grpc_connection_flush(t.c));
 }
 END_TEST
@@ -308,6 +324,23 @@ START_TEST(streams_beyond_the_limit_are_refused_for_a_retry)
 		pump();
 	}
 	expect_status(299, "200", "0");
+}
+END_TEST
+
+START_TEST(streams_without_messages_are_bounded)
+{
+	const struct h2_upload nothing = { .is_open = true };
+	pump();
+	t.server.overhead.max = 16 * 1024;
+	int32_t id = 0;
+	for (int i = 0; i < 50; i++)
+		id = request(EXPORT, nothing, NULL, NULL);
+	pump();
+	ck_assert_uint_gt(t.server.open_calls, 2);
+	ck_assert_uint_lt(t.server.open_calls, 16);
+	ck_assert(seen(id)->is_closed);
+	ck_assert_uint_eq(seen(id)->error_code, NGHTTP2_REFUSED_STREAM);
+	ck_assert(!t.is_over);
 }
 END_TEST
 
@@ -414,9 +447,11 @@ int main(void)
 		a_client_that_does_not_read_is_not_read_from,
 		a_client_that_reads_a_little_is_not_read_from,
 		a_client_that_never_reads_is_closed,
+		a_client_that_does_not_read_is_closed_when_memory_is_short,
 		a_ping_flood_is_told_to_calm_down,
 		pings_between_requests_are_welcome,
 		streams_beyond_the_limit_are_refused_for_a_retry,
+		streams_without_messages_are_bounded,
 		goaway_comes_twice_and_calls_are_answered_between,
 		a_silent_client_gets_its_second_goaway_too,
 		an_idle_connection_is_closed_and_a_busy_one_is_not,

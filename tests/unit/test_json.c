@@ -108,7 +108,8 @@ static const char every_span_field[] =
 	"\"attributes\":[{\"key\":\"k\",\"value\":{\"stringValue\":\"v\"}}],"
 	"\"droppedAttributesCount\":4294967295,\"events\":[{\"timeUnixNano\":\"1\",\"name\":\"e\","
 	"\"attributes\":[{\"key\":\"k\"}],\"droppedAttributesCount\":3}],\"droppedEventsCount\":4,"
-	"\"links\":[{\"traceId\":\"00\",\"spanId\":\"ff\",\"traceState\":\"c\",\"attributes\":[{"
+	"\"links\":[{\"traceId\":\"00000000000000000000000000000000\",\"spanId\":"
+	"\"ffffffffffffffff\",\"traceState\":\"c\",\"attributes\":[{"
 	"\"key\":\"k\"}],\"droppedAttributesCount\":5,\"flags\":257}],\"droppedLinksCount\":6,"
 	"\"status\":{\"message\":\"m\",\"code\":2},\"flags\":4294967295}],\"schemaUrl\":\"u2\"}],"
 	"\"schemaUrl\":\"u3\"}]}";
@@ -118,7 +119,8 @@ static const char every_log_field[] =
 	"\"timeUnixNano\":\"1\",\"severityNumber\":-1,\"severityText\":\"ERROR\",\"body\":{"
 	"\"stringValue\":\"a\\u0000b\\\"\\\\\\n\\r\\t\\u001f/\xe2\x82\xac\xf0\x9f\x8c\x8a\"},"
 	"\"attributes\":[{\"key\":\"k\",\"value\":{}}],\"droppedAttributesCount\":1,\"flags\":1,"
-	"\"traceId\":\"aa\",\"spanId\":\"bb\",\"observedTimeUnixNano\":\"2\",\"eventName\":\"n\"},{"
+	"\"traceId\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"spanId\":\"bbbbbbbbbbbbbbbb\","
+	"\"observedTimeUnixNano\":\"2\",\"eventName\":\"n\"},{"
 	"}],"
 	"\"schemaUrl\":\"u\"}],\"schemaUrl\":\"u\"}]}";
 
@@ -127,8 +129,9 @@ static const char every_metric_field[] =
 	"\"d\","
 	"\"unit\":\"u\",\"gauge\":{\"dataPoints\":[{\"startTimeUnixNano\":\"1\",\"timeUnixNano\":"
 	"\"2\","
-	"\"asDouble\":0,\"exemplars\":[{\"timeUnixNano\":\"3\",\"spanId\":\"01\",\"traceId\":"
-	"\"02\","
+	"\"asDouble\":0,\"exemplars\":[{\"timeUnixNano\":\"3\",\"spanId\":\"0101010101010101\","
+	"\"traceId\":"
+	"\"02020202020202020202020202020202\","
 	"\"asInt\":\"-4\",\"filteredAttributes\":[{\"key\":\"k\"}]},{\"asDouble\":\"NaN\"}],"
 	"\"attributes\":[{\"key\":\"k\"}],\"flags\":1},{\"asInt\":\"0\"}]},\"metadata\":[{\"key\":"
 	"\"k\"}]},{\"sum\":{\"dataPoints\":[{\"asDouble\":\"-Infinity\"},{\"asDouble\":"
@@ -205,8 +208,9 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 		{ "snake_case is unknown", "\"as_int\":\"5\",\"flags\":1", "\"flags\":1" },
 		{ "a key with escapes", "\"fl\\u0061gs\":1", "\"flags\":1" },
 		{ "white space", " \n\t\"flags\"\r : 1 ", "\"flags\":1" },
-		{ "ids in upper case", "\"exemplars\":[{\"traceId\":\"ABcd\"}]",
-		  "\"exemplars\":[{\"traceId\":\"abcd\"}]" },
+		{ "ids in upper case",
+		  "\"exemplars\":[{\"traceId\":\"ABcdABcdABcdABcdABcdABcdABcdABcd\"}]",
+		  "\"exemplars\":[{\"traceId\":\"abcdabcdabcdabcdabcdabcdabcdabcd\"}]" },
 		{ "a null among messages", "\"exemplars\":[null]", "\"exemplars\":[{}]" },
 		{ "base64 without padding", "\"attributes\":[{\"value\":{\"bytesValue\":\"AP8\"}}]",
 		  "\"attributes\":[{\"value\":{\"bytesValue\":\"AP8=\"}}]" },
@@ -316,6 +320,31 @@ START_TEST(bad_documents_are_refused_with_path_and_line)
 		ck_assert_msg(st == ST_INVALID, "%s was taken", cases[i].json);
 		ck_assert_str_eq(err.text, cases[i].error);
 		ck_assert(bytes_equal(buf_view(&body), bytes_str("before")));
+		end();
+	}
+}
+END_TEST
+
+START_TEST(ids_have_their_length_or_none)
+{
+	static const struct {
+		const char *span;
+		const char *error; /* NULL: taken */
+	} cases[] = {
+		{ "{\"traceId\":\"\",\"spanId\":\"\"}", NULL },
+		{ "{\"traceId\":\"abcd\"}", "traceId: a trace id has 32 hex digits or none" },
+		{ "{\"parentSpanId\":\"5b8efff798038103d269b633813fc60c\"}",
+		  "parentSpanId: a span id has 16 hex digits or none" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		begin();
+		EXPECT_OK(buf_printf(&text,
+				     "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[%s]}]}]}",
+				     cases[i].span));
+		EXPECT_STATUS(json_to_otlp(SIGNAL_TRACES, buf_view(&text), &body, &err),
+			      cases[i].error ? ST_INVALID : ST_OK);
+		if (cases[i].error)
+			ck_assert_ptr_nonnull(strstr(err.text, cases[i].error));
 		end();
 	}
 }
@@ -541,6 +570,7 @@ int main(void)
 		every_field_survives_json_to_protobuf_to_json,
 		all_legal_forms_of_a_value_are_taken,
 		bad_documents_are_refused_with_path_and_line,
+		ids_have_their_length_or_none,
 		documents_have_a_depth_limit,
 		a_document_cut_or_changed_anywhere_is_survived,
 		scattered_parts_come_together,

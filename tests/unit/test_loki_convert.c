@@ -291,6 +291,29 @@ START_TEST(what_loki_would_never_take_at_once_is_said_to_be_too_large)
 }
 END_TEST
 
+START_TEST(one_long_line_that_is_allowed_goes_alone)
+{
+	struct buf b;
+	struct buf out;
+	struct loki_form form = form_of(false);
+	struct loki_push push;
+	char *line = xcalloc(1, LOKI_PUSH_MAX + 2);
+	memset(line, 'x', LOKI_PUSH_MAX + 1);
+	form.max_line = 16 << 20;
+	buf_init(&b, 16 << 20, NULL);
+	buf_init(&out, OUT_MAX, NULL);
+	EXPECT_OK(wire_put_bytes(&b, 1, bytes_str(line)));
+	WRAP(&b, 5, 2, 2, 1);
+	EXPECT_OK(convert(&form, buf_view(&b), &out, &push));
+	ck_assert(!push.is_too_large);
+	ck_assert_uint_eq(push.entries, 1);
+	ck_assert_uint_gt(out.n, LOKI_PUSH_MAX);
+	free(line);
+	buf_done(&b);
+	buf_done(&out);
+}
+END_TEST
+
 START_TEST(half_a_million_empty_records_go_in_parts)
 {
 	struct buf b;
@@ -366,6 +389,7 @@ int main(void)
 		members_give_their_own_times,
 		lines_that_are_left_out_leave_nothing_behind,
 		what_loki_would_never_take_at_once_is_said_to_be_too_large,
+		one_long_line_that_is_allowed_goes_alone,
 		half_a_million_empty_records_go_in_parts,
 		memory_comes_out_of_the_budget,
 		damaged_bytes_are_refused,

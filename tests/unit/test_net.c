@@ -1,12 +1,17 @@
 /* What net promises: endpoints are read right, listeners have the flags that every receiver counts
  * on, and a taken port is explained. */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/base/net.h"
+
 #include "tests/support/expect.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -114,6 +119,45 @@ START_TEST(loopback_is_told_from_the_rest)
 }
 END_TEST
 
+static struct sockaddr_storage peer_of(const char *address, uint16_t port)
+{
+	struct sockaddr_storage peer = { .ss_family = strchr(address, ':') ? AF_INET6 : AF_INET };
+	struct sockaddr_in *v4 = (void *)&peer;
+	struct sockaddr_in6 *v6 = (void *)&peer;
+	if (peer.ss_family == AF_INET)
+		v4->sin_port = port;
+	else
+		v6->sin6_port = port;
+	ck_assert_int_eq(inet_pton(peer.ss_family, address,
+				   peer.ss_family == AF_INET ? (void *)&v4->sin_addr :
+							       (void *)&v6->sin6_addr),
+			 1);
+	return peer;
+}
+
+START_TEST(hosts_are_told_apart_by_address_and_not_by_port)
+{
+	static const struct {
+		const char *a;
+		const char *b;
+		bool is_same;
+	} rows[] = {
+		{ "192.0.2.1", "192.0.2.1", true },         { "192.0.2.1", "192.0.2.2", false },
+		{ "2001:db8::1", "2001:db8::1", true },     { "2001:db8::1", "2001:db8::2", false },
+		{ "192.0.2.1", "::ffff:192.0.2.1", false },
+	};
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct sockaddr_storage a = peer_of(rows[i].a, 1);
+		struct sockaddr_storage b = peer_of(rows[i].b, 2);
+		ck_assert_int_eq(net_is_same_host(&a, &b), rows[i].is_same);
+	}
+	ck_assert_int_eq(net_share(1), 1);
+	ck_assert_int_eq(net_share(7), 7);
+	ck_assert_int_eq(net_share(8), 6);
+	ck_assert_int_eq(net_share(1000), 750);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
@@ -122,6 +166,7 @@ int main(void)
 		a_listener_is_non_blocking_and_closed_on_exec,
 		a_taken_port_says_what_to_do,
 		loopback_is_told_from_the_rest,
+		hosts_are_told_apart_by_address_and_not_by_port,
 	};
 	return run_cases("net", cases, COUNT(cases));
 }

@@ -272,6 +272,34 @@ START_TEST(damage_is_named_by_path_and_byte)
 }
 END_TEST
 
+START_TEST(ids_have_their_length_or_none)
+{
+	/* By the field of a span: trace_id, span_id, parent_span_id. */
+	static const struct {
+		uint32_t number;
+		size_t size;
+	} ids[] = { { 1, 16 }, { 2, 8 }, { 4, 8 } };
+	static const uint8_t bytes[17];
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		for (size_t n = 0; n <= sizeof(bytes); n++) {
+			begin();
+			EXPECT_OK(wire_put_bytes(&body, ids[i].number, bytes_of(bytes, n)));
+			WRAP(&body, 2, 2, 1);
+			struct scan scan;
+			bool is_good = n == 0 || n == ids[i].size;
+			EXPECT_STATUS(scan_body(SIGNAL_TRACES, &scan),
+				      is_good ? ST_OK : ST_INVALID);
+			if (!is_good)
+				ck_assert_ptr_nonnull(
+					strstr(err.text, ids[i].size == 16 ?
+								 "a trace id has 16 bytes or none" :
+								 "a span id has 8 bytes or none"));
+			end();
+		}
+	}
+}
+END_TEST
+
 START_TEST(damage_in_packed_numbers_is_found)
 {
 	begin();
@@ -467,6 +495,7 @@ START_TEST(unknown_fields_and_odd_but_legal_encodings_pass)
 	       "1234",
 	       24);
 	append("\xaa\x00\x84\x00name", 8);
+	append("\x0a\x00\x12\x00\x22\x00", 6); /* ids that are set, to nothing */
 	WRAP(&body, 2, 2, 1);
 	append("\xa0\x06\x01", 3);
 	struct scan scan;
@@ -570,6 +599,7 @@ int main(void)
 		times_come_from_the_field_that_counts,
 		a_preview_is_cut_between_characters,
 		damage_is_named_by_path_and_byte,
+		ids_have_their_length_or_none,
 		damage_in_packed_numbers_is_found,
 		nesting_has_a_limit_and_the_stack_survives,
 		attributes_at_the_depth_limit_count_like_other_messages,

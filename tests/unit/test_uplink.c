@@ -587,6 +587,52 @@ START_TEST(usage_outlives_restarts_and_kills)
 }
 END_TEST
 
+START_TEST(a_clock_that_is_not_set_yet_neither_blocks_nor_books)
+{
+	struct site s = { 0 };
+	struct err e = { 0 };
+	client_make_dir(s.dir, sizeof(s.dir), "uplink");
+	(void)snprintf(s.path, sizeof(s.path), "%s/queue.db", s.dir);
+	EXPECT_OK(config_parse("t", bytes_str("uplinks: {default: {daily_budget: 64MB}}"),
+			       &s.config, &e));
+	int64_t mono = now_mono_ns();
+	now_fake(100 * NS_PER_S, mono); /* 1970 */
+	site_start(&s);
+	for (int i = 0; i < 100; i++) { /* more than a 64th, and nothing is stored */
+		struct uplink_answer a = uplink_ask(s.member, RECORD_CLASS_INFO);
+		ck_assert_int_gt(a.granted, 0);
+		uplink_sent(s.member, RECORD_CLASS_INFO, a.granted, 100000, 100000);
+	}
+	ck_assert_int_eq(facts_int(s.path, "SELECT count(*) FROM uplink_usage"), 0);
+	now_fake(NOON, mono);
+	uplink_tick(s.member, 0);
+	uplink_stop(s.uplink, mono + 10 * NS_PER_S);
+	ck_assert_int_eq(facts_int(s.path, "SELECT bytes FROM uplink_usage WHERE period = "
+					   "'2026-11-23'"),
+			 10000000);
+	ck_assert_int_eq(facts_int(s.path, "SELECT count(*) FROM uplink_usage"), 2);
+	now_fake_off();
+	site_stop(&s, false);
+	config_free(s.config);
+	client_remove_dir(s.dir);
+}
+END_TEST
+
+START_TEST(what_is_not_wanted_any_more_is_not_shown_as_waiting)
+{
+	struct world *w = world_new("windows: [\"13:00-14:00\"]");
+	struct source s = { .class = RECORD_CLASS_INFO, .size = 1000 };
+	int64_t until = 0;
+	turn(w, &s);
+	ck_assert_int_eq(uplink_blocked(w->sites[0], &until), UPLINK_WINDOW);
+	uplink_tick(w->sites[0], 1u << RECORD_CLASS_INFO);
+	ck_assert_int_eq(uplink_blocked(w->sites[0], &until), UPLINK_WINDOW);
+	uplink_tick(w->sites[0], 1u << RECORD_CLASS_CRITICAL);
+	ck_assert_int_eq(uplink_blocked(w->sites[0], &until), UPLINK_FREE);
+	world_free(w);
+}
+END_TEST
+
 /* ---- with threads ---- */
 
 struct sender {
@@ -682,6 +728,8 @@ int main(void)
 		after_an_outage_a_destination_starts_slowly,
 		a_rate_can_be_set_for_a_while,
 		usage_outlives_restarts_and_kills,
+		a_clock_that_is_not_set_yet_neither_blocks_nor_books,
+		what_is_not_wanted_any_more_is_not_shown_as_waiting,
 		threads_share_it_while_orders_come,
 	};
 	int failed = run_cases("uplink", cases, COUNT(cases));
