@@ -313,16 +313,15 @@ static struct {
  * that does not answer holds the writer for ever, and all who wait for it. */
 static void *watch_stop(void *arg)
 {
-	int64_t end_ns = now_mono_ns() + stopping.limit_ns;
+	int64_t end = now_mono_ns() + stopping.limit_ns;
 	int sig;
 	(void)arg;
-	/* A debugger, and the leak check at the end of a sanitized process, interrupt it. */
 	do {
-		int64_t left_ns = end_ns - now_mono_ns();
-		left_ns = left_ns > 0 ? left_ns : 0;
-		const struct timespec limit = { .tv_sec = (time_t)(left_ns / NS_PER_S),
-						.tv_nsec = (long)(left_ns % NS_PER_S) };
+		int64_t left = end > now_mono_ns() ? end - now_mono_ns() : 0;
+		const struct timespec limit = { .tv_sec = (time_t)(left / NS_PER_S),
+						.tv_nsec = (long)(left % NS_PER_S) };
 		sig = sigtimedwait(&stopping.signals, NULL, &limit);
+		/* Debuggers and leak checkers stop threads, which ends the wait early. */
 	} while (sig < 0 && errno == EINTR);
 	if (sig > 0)
 		log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"",

@@ -7,31 +7,18 @@
  *
  *   open -> ended: ANSWERED      [on_frame: END_STREAM]
  *   open -> ended: REFUSED       [on_stream_close: REFUSED_STREAM, which is also what nghttp2
- *                                 closes streams above a GOAWAY's last id with]
+ *                                 closes streams above a GOAWAY's last id with, and calls that
+ *                                 could not be sent before it]
  *   open -> ended: RESET         [on_stream_close: any other code]
- *   open -> ended: STALLED, LATE [expire]
- *   open -> ended: LOST          [die]
+ *   open -> ended: STALLED, LATE [grpc_client_tick]
+ *   open -> ended: LOST          [grpc_client_die]
  *
- * Time counts from the last byte that moved, not from the start (docs/decisions/0006). As long as a
- * call's body is not wholly with the peer, what TCP has acknowledged of the connection is movement:
- * on a thin link a whole body fits into the socket buffer, and is silent for a minute while it goes
- * out. After that only the call's own answer counts. Half of `timeout` after the server was last
- * heard, a PING asks whether it is there at all. When a call then stands still for `timeout`, the
- * PING tells what to do: answered, the server is alive and slow, and only this call is given up;
- * unanswered, the connection leads nowhere, and all of it is. (A PING per silence, because servers
- * end clients that ping often.)
- *
- * grpc-timeout is our patience as a whole, TIMEOUT_HARD times `timeout`: a shorter one would make
- * the server give up where we would not. */
-#include "gateway/forward/grpc_client.h"
+ * grpc-timeout is our patience as a whole, GRPC_TIMEOUT_HARD times `timeout`: a shorter one would
+ * make the server give up where we would not. */
+#include "gateway/forward/grpc_client_internal.h"
 
-#include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "gateway/base/grpc_status.h"
 #include "gateway/base/now.h"
@@ -49,25 +36,12 @@ enum {
 	OUT_BATCH = 256 * 1024, /* gather no more than this before a write */
 	OUT_MAX = 512 * 1024,   /* OUT_BATCH and the largest single frame */
 	READ_SIZE = 16 * 1024,
-	READS_MAX = 64, /* in one turn */
-	TIMEOUT_HARD = 20,
-	LOOKS = 8 /* within `timeout`, at what TCP has acknowledged */
+	READS_MAX = 64 /* in one turn */
 };
-
-static size_t size_of(const struct grpc_exchange *x)
-{
-	return GRPC_FRAME_PREFIX_SIZE + x->export->body.n;
-}
-
-static int64_t timeout_of(const struct grpc_client *c)
-{
-	return c->target->config->timeout;
-}
 
 /* ---- ends ---- */
 
-/* Takes the call off its stream, if it still has one: later callbacks will not find it. */
-static void end(struct grpc_client *c, struct grpc_exchange *x, enum grpc_end how)
+void grpc_client_end(struct grpc_client *c, struct grpc_exchange *x, enum grpc_end how)
 {
 	x->end = how;
 	(void)nghttp2_session_set_stream_user_data(c->session, x->stream_id, NULL);
@@ -76,22 +50,21 @@ static void end(struct grpc_client *c, struct grpc_exchange *x, enum grpc_end ho
 	c->open_count--;
 }
 
-/* The first reason is the reason; the transport knows more than we. */
-static void die_of(struct grpc_client *c, const char *why)
+void grpc_client_die(struct grpc_client *c, const char *why)
 {
 	struct grpc_exchange *x;
 	if (!c->why.text[0])
 		err_format(&c->why, "%s", c->io.text[0] ? c->io.text : why);
 	c->is_dead = true;
 	while ((x = TAILQ_FIRST(&c->open)) != NULL)
-		end(c, x, c->is_silent ? GRPC_END_STALLED : GRPC_END_LOST);
+		grpc_client_end(c, x, c->is_silent ? GRPC_END_STALLED : GRPC_END_LOST);
 }
 
-static void cancel(struct grpc_client *c, int32_t stream_id)
+void grpc_client_cancel(struct grpc_client *c, int32_t stream_id)
 {
 	if (nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_CANCEL) !=
 	    0)
-		die_of(c, "out of memory");
+		grpc_client_die(c, "out of memory");
 }
 
 /* ---- what nghttp2 tells ---- */
@@ -148,9 +121,9 @@ static void on_end_stream(struct grpc_client *c, int32_t stream_id)
 	if (!x)
 		return;
 	c->is_proven = true;
-	end(c, x, GRPC_END_ANSWERED);
+	grpc_client_end(c, x, GRPC_END_ANSWERED);
 	if (nghttp2_session_get_stream_local_close(c->session, stream_id) == 0)
-		cancel(c, stream_id);
+		grpc_client_cancel(c, stream_id);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
@@ -183,7 +156,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 	if (!x)
 		return 0;
 	x->error_code = error_code;
-	end(user_data, x, error_code == NGHTTP2_REFUSED_STREAM ? GRPC_END_REFUSED : GRPC_END_RESET);
+	grpc_client_end(user_data, x,
+			error_code == NGHTTP2_REFUSED_STREAM ? GRPC_END_REFUSED : GRPC_END_RESET);
 	return 0;
 }
 
@@ -219,13 +193,13 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *dst
 		memcpy(dst, prefix + x->sent, n);
 		x->sent += n;
 	}
-	size_t left = size_of(x) - x->sent;
+	size_t left = grpc_client_size_of(x) - x->sent;
 	size_t piece = left < size - n ? left : size - n;
 	if (piece)
 		memcpy(dst + n, x->export->body.p + (x->sent - GRPC_FRAME_PREFIX_SIZE), piece);
 	x->sent += piece;
 	x->moved_ns = now_mono_ns();
-	if (x->sent == size_of(x))
+	if (x->sent == grpc_client_size_of(x))
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)(n + piece);
 }
@@ -268,7 +242,7 @@ struct grpc_client *grpc_client_new(const struct grpc_target *target, int fd)
 		c->transport = &c->plain;
 	} else if (grpc_tls_open(target->config, target->endpoint.host, fd, &c->io,
 				 &c->transport) != ST_OK) {
-		die_of(c, "TLS does not start");
+		grpc_client_die(c, "TLS does not start");
 		return c;
 	}
 	const nghttp2_settings_entry settings[] = {
@@ -320,7 +294,7 @@ static int32_t submit(struct grpc_client *c, struct grpc_exchange *x, const char
 	nghttp2_nv *h = xcalloc(t->metadata.count + 10, sizeof(*h));
 	size_t n = 0;
 	char timeout[GRPC_TIMEOUT_SIZE];
-	grpc_timeout_write(timeout_of(c) * TIMEOUT_HARD, timeout);
+	grpc_timeout_write(grpc_client_timeout(c) * GRPC_TIMEOUT_HARD, timeout);
 	h[n++] = nv(":method", "POST");
 	h[n++] = nv(":scheme", t->endpoint.is_tls ? "https" : "http");
 	h[n++] = nv(":path", signal_grpc_path(export->signal));
@@ -360,17 +334,19 @@ void grpc_client_start(struct grpc_client *c, struct grpc_exchange *x, const cha
 		c->heard_ns = x->started_ns;
 	TAILQ_INSERT_TAIL(&c->open, x, link);
 	c->open_count++;
+	c->is_used = true;
 	x->stream_id = submit(c, x, authorization);
 	/* Stream ids are used up, or memory is. */
 	if (x->stream_id < 0) {
 		c->is_draining = true;
-		end(c, x, GRPC_END_REFUSED);
+		grpc_client_end(c, x, GRPC_END_REFUSED);
 	}
 }
 
 void grpc_client_abandon(struct grpc_client *c)
 {
-	die_of(c, "the server ended several connections in a row, and this call with them");
+	grpc_client_die(c,
+			"the server ended several connections in a row, and this call with them");
 }
 
 /* ---- input and output ---- */
@@ -382,12 +358,13 @@ static bool is_stranger(struct grpc_client *c, struct bytes src)
 	if (c->has_heard || src.n == 0 || src.p[0] == 0)
 		return false;
 	if (src.p[0] == 'H' || src.p[0] == '<')
-		die_of(c, "the server speaks HTTP/1.1 and no gRPC: is it the port of OTLP/HTTP? "
-			  "Then the kind is otlp_http");
+		grpc_client_die(
+			c, "the server speaks HTTP/1.1 and no gRPC: is it the port of OTLP/HTTP? "
+			   "Then the kind is otlp_http");
 	else if (src.p[0] == 0x15)
-		die_of(c, "the server speaks TLS: write https://");
+		grpc_client_die(c, "the server speaks TLS: write https://");
 	else
-		die_of(c, "what the server speaks is no HTTP/2");
+		grpc_client_die(c, "what the server speaks is no HTTP/2");
 	return true;
 }
 
@@ -400,7 +377,7 @@ static void feed(struct grpc_client *c, struct bytes src)
 	c->ping_ns = 0;
 	ssize_t n = nghttp2_session_mem_recv(c->session, src.p, src.n);
 	if (n < 0 || (size_t)n != src.n)
-		die_of(c, n < 0 ? nghttp2_strerror((int)n) : "the server broke HTTP/2");
+		grpc_client_die(c, n < 0 ? nghttp2_strerror((int)n) : "the server broke HTTP/2");
 }
 
 static void read_all(struct grpc_client *c)
@@ -414,14 +391,15 @@ static void read_all(struct grpc_client *c)
 		if (st == ST_OK)
 			feed(c, bytes_of(chunk, n));
 		else
-			die_of(c, c->has_heard ?
-					  "the server closed the connection" :
-				  c->target->endpoint.is_tls ?
-					  "the server closed the connection before it said "
-					  "anything of HTTP/2" :
-					  "the server closed the connection before it said "
-					  "anything of HTTP/2: perhaps it wants TLS, which is "
-					  "https://");
+			grpc_client_die(
+				c, c->has_heard ?
+					   "the server closed the connection" :
+				   c->target->endpoint.is_tls ?
+					   "the server closed the connection before it said "
+					   "anything of HTTP/2" :
+					   "the server closed the connection before it said "
+					   "anything of HTTP/2: perhaps it wants TLS, which is "
+					   "https://");
 	}
 }
 
@@ -434,7 +412,7 @@ static void gather(struct grpc_client *c)
 		if (n == 0)
 			return;
 		if (n < 0 || buf_append(&c->out, bytes_of(p, (size_t)n)) != ST_OK) {
-			die_of(c, n < 0 ? nghttp2_strerror((int)n) : "out of memory");
+			grpc_client_die(c, n < 0 ? nghttp2_strerror((int)n) : "out of memory");
 			return;
 		}
 	}
@@ -450,7 +428,7 @@ static bool drain(struct grpc_client *c)
 		if (st == ST_BUSY)
 			return false;
 		if (st) {
-			die_of(c, "the connection broke");
+			grpc_client_die(c, "the connection broke");
 			return false;
 		}
 		c->out_sent += n;
@@ -471,97 +449,9 @@ static void write_all(struct grpc_client *c)
 		is_drained = !c->is_dead && drain(c);
 	}
 	if (is_drained && !c->is_dead && !nghttp2_session_want_read(c->session))
-		die_of(c, "the connection is over");
+		grpc_client_die(c, "the connection is over");
 	if (is_drained && TAILQ_EMPTY(&c->open))
 		buf_done(&c->out); /* idle for hours, perhaps */
-}
-
-/* ---- time ---- */
-
-/* Bytes of the connection that the peer's TCP has, and that ours ever had. */
-static void tcp_position(const struct grpc_client *c, uint64_t *acked, uint64_t *written)
-{
-	struct tcp_info info = { 0 };
-	socklen_t size = sizeof(info);
-	int queued = 0;
-	*acked = *written = c->written;
-	if (getsockopt(c->transport->fd, IPPROTO_TCP, TCP_INFO, &info, &size) ||
-	    size < offsetof(struct tcp_info, tcpi_bytes_received) ||
-	    ioctl(c->transport->fd, SIOCOUTQ, &queued) || queued < 0)
-		return;
-	*acked = info.tcpi_bytes_acked;
-	*written = *acked + (uint64_t)queued;
-}
-
-static bool is_any_not_away(const struct grpc_client *c)
-{
-	const struct grpc_exchange *x;
-	TAILQ_FOREACH(x, &c->open, link)
-	if (!x->is_away)
-		return true;
-	return false;
-}
-
-/* How far have the bodies come? */
-static void look(struct grpc_client *c, int64_t now)
-{
-	uint64_t acked;
-	uint64_t written;
-	struct grpc_exchange *x;
-	if (!is_any_not_away(c))
-		return;
-	tcp_position(c, &acked, &written);
-	bool has_moved = acked != c->acked;
-	c->acked = acked;
-	if (has_moved)
-		c->acked_ns = now;
-	TAILQ_FOREACH(x, &c->open, link)
-	{
-		if (x->is_away)
-			continue;
-		if (has_moved)
-			x->moved_ns = now;
-		if (!x->is_written && x->sent == size_of(x) && c->out.n == 0) {
-			x->is_written = true;
-			x->away_at = written;
-		}
-		x->is_away = x->is_written && acked >= x->away_at;
-	}
-}
-
-/* A ping has had its time, and was not stuck behind a body that is still moving. */
-static bool is_ping_lost(const struct grpc_client *c, int64_t now)
-{
-	int64_t since = c->ping_ns > c->acked_ns ? c->ping_ns : c->acked_ns;
-	return c->ping_ns && now - since >= timeout_of(c) / 4;
-}
-
-static void expire(struct grpc_client *c, int64_t now)
-{
-	struct grpc_exchange *next;
-	int64_t timeout = timeout_of(c);
-	for (struct grpc_exchange *x = TAILQ_FIRST(&c->open); x; x = next) {
-		next = TAILQ_NEXT(x, link);
-		bool is_stalled = now - x->moved_ns >= timeout;
-		if (!is_stalled && now - x->started_ns < timeout * TIMEOUT_HARD)
-			continue;
-		c->is_silent = c->is_silent || (is_stalled && is_ping_lost(c, now));
-		end(c, x, is_stalled ? GRPC_END_STALLED : GRPC_END_LATE);
-		cancel(c, x->stream_id);
-		if (c->is_dead)
-			return;
-	}
-	if (c->is_silent)
-		die_of(c, "not even a ping was answered");
-}
-
-static void ping(struct grpc_client *c, int64_t now)
-{
-	if (TAILQ_EMPTY(&c->open) || c->ping_ns || now - c->heard_ns < timeout_of(c) / 2)
-		return;
-	c->ping_ns = now;
-	if (nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL) != 0)
-		die_of(c, "out of memory");
 }
 
 void grpc_client_turn(struct grpc_client *c, int64_t now)
@@ -569,11 +459,7 @@ void grpc_client_turn(struct grpc_client *c, int64_t now)
 	if (!c->is_dead)
 		read_all(c);
 	if (!c->is_dead)
-		look(c, now);
-	if (!c->is_dead)
-		expire(c, now);
-	if (!c->is_dead)
-		ping(c, now);
+		grpc_client_tick(c, now);
 	if (!c->is_dead)
 		write_all(c);
 }
@@ -583,23 +469,4 @@ short grpc_client_events(const struct grpc_client *c)
 	if (c->transport->is_opening)
 		return c->transport->wants_write ? POLLOUT : POLLIN;
 	return (short)(POLLIN | (c->out_sent < c->out.n ? POLLOUT : 0));
-}
-
-int64_t grpc_client_due_ns(const struct grpc_client *c, int64_t now)
-{
-	const struct grpc_exchange *x;
-	int64_t timeout = timeout_of(c);
-	int64_t due = INT64_MAX;
-	TAILQ_FOREACH(x, &c->open, link)
-	{
-		int64_t stall = x->moved_ns + timeout;
-		int64_t late = x->started_ns + timeout * TIMEOUT_HARD;
-		int64_t first = stall < late ? stall : late;
-		if (!x->is_away && first > now + timeout / LOOKS)
-			first = now + timeout / LOOKS;
-		due = first < due ? first : due;
-	}
-	if (due < INT64_MAX && !c->ping_ns && c->heard_ns + timeout / 2 < due)
-		due = c->heard_ns + timeout / 2;
-	return due;
 }

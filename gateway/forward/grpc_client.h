@@ -48,7 +48,8 @@ struct grpc_client {
 	bool is_ready;               /* the server's SETTINGS came */
 	bool is_draining;            /* GOAWAY: no new calls here */
 	bool is_dead;                /* over: free it */
-	bool is_proven;              /* a call was answered on it */
+	bool is_used;                /* a call was started on it */
+	bool is_proven;              /* and one was answered */
 	bool is_silent;              /* it is dead because nothing moved */
 	struct err why;              /* it is dead, or draining for a fault */
 	/* Private. */

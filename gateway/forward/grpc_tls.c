@@ -245,7 +245,9 @@ enum status grpc_tls_open(const struct destination_config *c, const char *host, 
 	t->has_certificate = c->tls_cert_file[0] != '\0';
 	(void)snprintf(t->host, sizeof(t->host), "%s", host);
 	CHECK(gnutls_init(&t->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) == 0);
-	CHECK(gnutls_set_default_priority(t->session) == 0);
+	/* HTTP/2 is for TLS 1.2 and later (RFC 9113, 9.2). The system's policy may want more. */
+	CHECK(gnutls_set_default_priority_append(t->session, "-VERS-TLS1.1:-VERS-TLS1.0", NULL,
+						 0) == 0);
 	CHECK(gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, k) == 0);
 	CHECK(gnutls_alpn_set_protocols(t->session, &h2, 1, GNUTLS_ALPN_MANDATORY) == 0);
 	/* A name only: addresses are not for SNI (RFC 6066, 3). */

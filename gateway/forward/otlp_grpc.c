@@ -171,6 +171,12 @@ static void weaken_encoding(struct otlp_grpc *o, enum encoding refused)
 		o->encoding = refused == ENCODING_ZSTD ? ENCODING_GZIP : ENCODING_NONE;
 }
 
+/* What it says is in r->error. Servers may show in a GOAWAY what they do not like. */
+static void redact(struct otlp_grpc *o, struct export_reply *r)
+{
+	credentials_redact(o->credentials, r->error, strlen(r->error));
+}
+
 static void reply_answered(struct otlp_grpc *o, struct grpc_exchange *x)
 {
 	struct export *export = x->export;
@@ -234,6 +240,7 @@ static void fill_reply(struct otlp_grpc *o, struct grpc_exchange *x, const struc
 	case GRPC_END_LOST:
 	case GRPC_END_NONE:
 		(void)snprintf(r->error, sizeof(r->error), "%s", err_text(&c->why, ST_IO));
+		redact(o, r);
 		break;
 	}
 }
@@ -276,6 +283,7 @@ static void fail_waiting(struct otlp_grpc *o, bool is_unreachable, const char *e
 		*r = (struct export_reply){ .verdict = VERDICT_RETRY,
 					    .is_unreachable = is_unreachable };
 		(void)snprintf(r->error, sizeof(r->error), "%s", error);
+		redact(o, r);
 		TAILQ_REMOVE(&o->waiting, x, link);
 		TAILQ_INSERT_TAIL(&o->done, x, link);
 	}
@@ -355,8 +363,12 @@ static void step_client(struct otlp_grpc *o, int64_t now)
 	if (start_waiting(o, c))
 		grpc_client_turn(c, now);
 	judge(o, c);
-	if (c->is_dead && !c->is_ready) {
-		drop_client(o, err_text(&c->why, ST_IO));
+	if ((c->is_dead || c->is_draining) && !c->is_used) {
+		/* Not at once again: a server that ends every connection would have us run in
+		 * circles. */
+		drop_client(o, c->why.text[0] ? c->why.text :
+						"the server ended the connection before it took a "
+						"call");
 	} else if (c->is_dead || c->is_draining) {
 		put_aside(o, c);
 	} else if (now >= o->connect_until_ns && is_useless(c) && !TAILQ_EMPTY(&o->waiting)) {

@@ -173,23 +173,27 @@ def test_a_two_hour_outage_comes_back_in_order(tmp_path, window):
 @pytest.mark.parametrize("window", [None, "3h"])
 def test_what_is_behind_others_needs_the_window(tmp_path, start_gateway, window):
     """Somebody else's samples are newer: Prometheus takes what is up to an hour old for series of their own, and no
-    more, unless it has an out-of-order window."""
+    more, unless it has an out-of-order window. What it refuses is taken apart: only what is at fault dies."""
     end = now_ms()
-    old, new = end - 2 * HOUR, end - 10 * MINUTE
+    old = [end - 2 * HOUR + i * MINUTE for i in range(3)]
+    new = [end - 10 * MINUTE + i * MINUTE for i in range(3)]
     with PrometheusServer(tmp_path / "server", window) as server:
         server.push({"__name__": "up", "job": "other"}, [(end - 1000, 1.0)])
-        expect = [] if window else [r"event=forward\.(dead_letter|partial_success)"]
+        expect = [] if window else [r"event=forward\.(dead_letter|split)"]
         gateway = start_gateway(config(server), expect=expect)
-        send(gateway, Metrics().gauge("old", [(old, 1.0)]))
-        gateway.wait_drained()
-        send(gateway, Metrics().gauge("new", [(new, 2.0)]))
+        m = Metrics()
+        for i in range(3):
+            m.gauge("old", [(old[i], float(i))]).gauge("new", [(new[i], float(i))])
+        send(gateway, m)
         gateway.wait_drained()
         found = server.samples('{job="shop"}', end)
-        assert found.pop('new{job="shop"}') == [(new, 2.0)]
-        assert found == ({'old{job="shop"}': [(old, 1.0)]} if window else {})
+        assert found.pop('new{job="shop"}') == [(new[i], float(i)) for i in range(3)]
+        assert found == ({'old{job="shop"}': [(old[i], float(i)) for i in range(3)]} if window else {})
         gateway.assert_balanced()
-        dead = gateway.sqlite("SELECT records, last_status, last_error FROM dead_letters") if not window else []
-        if not window:
+        dead = gateway.sqlite("SELECT sum(records), max(last_status), max(last_error) FROM dead_letters")
+        if window:
+            assert dead == [(None, None, None)]
+        else:
             [(records, status, reason)] = dead
-            assert (records, status) == (1, 400) and "out of bounds" in reason
-        assert gateway.sqlite("SELECT count(*) FROM deliveries WHERE state = 'dead'") == [(0 if window else 1,)]
+            assert (records, status) == (3, 400) and "out of bounds" in reason
+            assert gateway.sqlite("SELECT records FROM totals WHERE outcome = 'delivered'") == [(3,)]

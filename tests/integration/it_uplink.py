@@ -198,6 +198,32 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
         gateway.assert_balanced()
 
 
+def test_an_order_for_an_uplink_is_for_all_on_it_and_no_others(start_gateway, tmp_path):
+    with Sink() as sink:
+        on = {"kind": "otlp_http", "endpoint": sink.url, "uplink": "satellite"}
+        gateway = start_gateway({"uplinks": {"satellite": {}}, "destinations": {
+            "one": on, "two": dict(on), "three": {**on, "uplink": "default"},
+            "disk": {"kind": "file", "path": str(tmp_path / "out.jsonl")}}})
+
+        def states():
+            return {d["name"]: d["state"] for d in gateway.admin_get("/api/v1/status").json()["destinations"]}
+
+        assert uplink(gateway, "satellite")["destinations"] == 2 and uplink(gateway)["destinations"] == 1
+        tidegate(gateway, "uplink", "pause", "satellite")
+        gateway.wait_until(lambda: states()["one"] == states()["two"] == "paused", "both are paused")
+        assert states()["three"] == states()["disk"] == "up"
+        order(gateway, "destinations/disk/pause")
+        gateway.wait_until(lambda: states()["disk"] == "paused", "a file can be paused too")
+        ids = send(gateway, 5)
+        sink.wait_ids(ids)
+        assert otlp.queued_ids(gateway, "one") == otlp.queued_ids(gateway, "disk") == ids
+        tidegate(gateway, "uplink", "resume", "satellite")
+        tidegate(gateway, "resume", "disk")
+        gateway.wait_drained()
+        assert sorted(sink.ids()) == sorted(ids * 3)
+        gateway.assert_balanced()
+
+
 def test_orders_are_checked(start_gateway):
     with Sink() as sink:
         gateway = start_gateway({**config(sink), "admin": {"endpoint": "127.0.0.1:0", "token": "sesame"}})

@@ -104,6 +104,9 @@ void h2_server_init(struct h2_server *s, int fd, uint32_t max_streams, uint32_t 
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window },
 	};
 	ck_assert_int_eq(nghttp2_submit_settings(s->session, 0, settings, 2), 0);
+	ck_assert_int_eq(nghttp2_session_set_local_window_size(
+				 s->session, 0, 0, window > 65535 ? (int32_t)window : 65535),
+			 0);
 }
 
 void h2_server_done(struct h2_server *s)

@@ -311,6 +311,24 @@ static const struct {
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
+	{ "destinations: {a: {kind: prometheus}}",
+	  "t.yaml:1:16: destination a: endpoint is missing: the URL of the receiver, as in "
+	  "http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: \"http://h:9090/\"}}",
+	  "t.yaml:1:48: destination a: endpoint has no path: write the whole URL of the receiver, "
+	  "as in http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, prometheus: {protocol: 3}}}",
+	  "t.yaml:1:81: prometheus.protocol: \"3\" is none of auto, 1.0, 2.0" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w, prometheus: "
+	  "{external_labels: {a.b: x}}}}",
+	  "t.yaml:1:90: destination a: prometheus.external_labels: \"a.b\" is no label name: "
+	  "letters, digits and _, no digit first, not __ first" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, headers: {x: y}, "
+	  "prometheus: {external_label: {}}}}",
+	  "t.yaml:1:88: prometheus.external_label is no key; did you mean external_labels?" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w}}\n"
+	  "routes: [{match: {signal: logs}, to: a}]",
+	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
@@ -343,8 +361,8 @@ static const struct {
 	  "what "
 	  "is older than half of max_chunk_age behind the newest of its stream. Leave order at "
 	  "fifo" },
-	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h', order: fresh_first}}",
-	  "t.yaml:1:67: destination a: order: fresh_first would lose the backlog: Prometheus "
+	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h/w', order: fresh_first}}",
+	  "t.yaml:1:69: destination a: order: fresh_first would lose the backlog: Prometheus "
 	  "refuses "
 	  "samples that are older than the newest of their series. Set "
 	  "prometheus.out_of_order_window to the out_of_order_time_window of the server, or leave "

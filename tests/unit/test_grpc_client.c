@@ -87,7 +87,8 @@ static struct grpc_exchange *call(size_t body_bytes)
 	buf_init(&x->body, body_bytes, NULL);
 	EXPECT_OK(buf_reserve(&x->body, body_bytes));
 	for (size_t k = 0; k < body_bytes; k++)
-		EXPECT_OK(buf_append_byte(&x->body, (uint8_t)(k * 7)));
+		x->body.p[k] = (uint8_t)(k * 7);
+	buf_advance(&x->body, body_bytes);
 	x->encoding = t.encoding;
 	t.calls[i].export = x;
 	grpc_response_init(&t.calls[i].response);
@@ -206,6 +207,31 @@ START_TEST(goaway_tells_which_calls_were_never_looked_at)
 	h2_server_answer(&t.server, 1, EMPTY, "grpc-status: 0", NULL);
 	pump();
 	expect_end(second, GRPC_END_ANSWERED);
+	close_all();
+}
+END_TEST
+
+/* Its headers never left. */
+START_TEST(goaway_ends_a_call_that_is_stuck_behind_others)
+{
+	open_with(100, 64 << 20);
+	pump();
+	call(8 << 20);
+	turn();
+	h2_server_turn(&t.server); /* sees that it began */
+	t.server.is_deaf = true;
+	turn();
+	struct grpc_exchange *stuck = call(10);
+	turn();
+	h2_server_goaway(&t.server, 1, NGHTTP2_NO_ERROR, "");
+	turn();
+	ck_assert(t.c->is_draining);
+	expect_end(stuck, GRPC_END_NONE);
+	t.server.is_deaf = false;
+	pump();
+	expect_end(stuck, GRPC_END_REFUSED);
+	ck_assert(h2_server_taken(&t.server, 0)->is_whole);
+	ck_assert_uint_eq(t.server.streams, 1);
 	close_all();
 }
 END_TEST
@@ -369,6 +395,7 @@ int main(void)
 		a_large_body_goes_through_a_small_window,
 		no_more_calls_than_the_server_allows,
 		goaway_tells_which_calls_were_never_looked_at,
+		goaway_ends_a_call_that_is_stuck_behind_others,
 		a_goaway_for_a_fault_says_why,
 		resets_are_told_apart,
 		an_answer_before_the_body_is_whole_ends_the_upload,
