@@ -170,7 +170,7 @@ int cli_print_uplinks(json_t *list, const char *name)
 	size_t i;
 	json_t *u;
 	int count = 0;
-	struct table *t = table_new("UPLINK|>RATE|>TODAY|>THIS MONTH|WINDOW (UTC)|WAITING FOR", 5);
+	struct table *t = table_new("UPLINK|>RATE|>TODAY|>MONTH|WINDOW (UTC)|WAITS FOR", 5);
 	json_array_foreach(list, i, u)
 	{
 		const char *own = text_of(u, "name");

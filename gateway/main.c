@@ -63,6 +63,28 @@ struct gateway {
 	int unrouted_slot;
 };
 
+/* The rules by which data may leave, by class. */
+static struct writer_limits limits_of(const struct config *c)
+{
+	return (struct writer_limits){
+		.max_age_ns = {
+			[RECORD_CLASS_INFO] = c->queue_max_age_info,
+			[RECORD_CLASS_WARNING] = c->queue_max_age_warning,
+			[RECORD_CLASS_CRITICAL] = c->queue_max_age_critical,
+		},
+		.may_evict = {
+			[RECORD_CLASS_INFO] =
+				c->queue_when_full_info == CONFIG_WHEN_FULL_DROP_OLDEST,
+			[RECORD_CLASS_WARNING] =
+				c->queue_when_full_warning == CONFIG_WHEN_FULL_DROP_OLDEST,
+			[RECORD_CLASS_CRITICAL] =
+				c->queue_when_full_critical == CONFIG_WHEN_FULL_DROP_OLDEST,
+		},
+		.dead_max_bytes = c->dead_letters_max_size,
+		.dead_max_age_ns = c->dead_letters_max_age,
+	};
+}
+
 static enum status open_writer(struct gateway *g, struct err *e)
 {
 	const struct config *c = g->config;
@@ -71,6 +93,7 @@ static enum status open_writer(struct gateway *g, struct err *e)
 		.max_size_bytes = c->queue_max_size,
 		.min_free_disk_bytes = c->queue_min_free_disk,
 		.commit_interval_ns = c->queue_commit_interval,
+		.limits = limits_of(c),
 	};
 	return writer_open(&o, &g->writer, e);
 }
@@ -145,6 +168,8 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
 		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+		if (!st)
+			writer_set_quota(g->writer, slots[i], d->max_queue_size);
 	}
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
@@ -313,10 +338,16 @@ static struct {
  * that does not answer holds the writer for ever, and all who wait for it. */
 static void *watch_stop(void *arg)
 {
-	const struct timespec limit = { .tv_sec = (time_t)(stopping.limit_ns / NS_PER_S),
-					.tv_nsec = (long)(stopping.limit_ns % NS_PER_S) };
+	int64_t end = now_mono_ns() + stopping.limit_ns;
+	int sig;
 	(void)arg;
-	int sig = sigtimedwait(&stopping.signals, NULL, &limit);
+	do {
+		int64_t left = end > now_mono_ns() ? end - now_mono_ns() : 0;
+		const struct timespec limit = { .tv_sec = (time_t)(left / NS_PER_S),
+						.tv_nsec = (long)(left % NS_PER_S) };
+		sig = sigtimedwait(&stopping.signals, NULL, &limit);
+		/* Debuggers and leak checkers stop threads, which ends the wait early. */
+	} while (sig < 0 && errno == EINTR);
 	if (sig > 0)
 		log_warn("gateway.stop", "signal=%d reason=\"second signal, leaving at once\"",
 			 sig);

@@ -41,6 +41,7 @@ static int note_commit(void *ctx, sqlite3 *db, const char *name, int frames)
 		c->is_held = false;
 	}
 	c->wal_frames = n;
+	c->starts_over = false;
 	return SQLITE_OK;
 }
 
@@ -68,10 +69,23 @@ static enum status run(struct checkpoint *c, int mode, bool *ret_is_whole, struc
 		c->done_frames = (uint64_t)done;
 	}
 	*ret_is_whole = rc == SQLITE_OK && frames == done;
+	/* New readers read the file alone: they are not in the way. */
+	c->starts_over = *ret_is_whole && mode != SQLITE_CHECKPOINT_PASSIVE;
 	/* Busy: a reader was in the way. What could be copied was copied. */
 	if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY)
 		return ST_OK;
 	return stmt_fail(c->db, rc, e, "checkpoint");
+}
+
+static enum status restart(struct checkpoint *c, int64_t now, struct err *e)
+{
+	bool is_whole = false;
+	c->next_restart_ns = now + NS_PER_S;
+	(void)sqlite3_busy_timeout(c->db, READER_WAIT_MS);
+	enum status st = run(c, SQLITE_CHECKPOINT_RESTART, &is_whole, e);
+	(void)sqlite3_busy_timeout(c->db, BUSY_TIMEOUT_MS);
+	c->is_held = !is_whole;
+	return st;
 }
 
 enum status checkpoint_step(struct checkpoint *c, bool *ret_did, struct err *e)
@@ -90,12 +104,14 @@ enum status checkpoint_step(struct checkpoint *c, bool *ret_did, struct err *e)
 		c->is_held = !is_whole;
 		return st;
 	}
-	c->next_restart_ns = now + NS_PER_S;
-	(void)sqlite3_busy_timeout(c->db, READER_WAIT_MS);
-	enum status st = run(c, SQLITE_CHECKPOINT_RESTART, &is_whole, e);
-	(void)sqlite3_busy_timeout(c->db, BUSY_TIMEOUT_MS);
-	c->is_held = !is_whole;
-	return st;
+	return restart(c, now, e);
+}
+
+enum status checkpoint_restart(struct checkpoint *c, struct err *e)
+{
+	int64_t now = now_mono_ns();
+	bool is_too_soon = c->is_held && now < c->next_restart_ns;
+	return c->starts_over || is_too_soon ? ST_OK : restart(c, now, e);
 }
 
 enum status checkpoint_truncate(struct checkpoint *c, bool *ret_done, struct err *e)
@@ -108,7 +124,7 @@ enum status checkpoint_truncate(struct checkpoint *c, bool *ret_done, struct err
 
 uint64_t checkpoint_wal_bytes(const struct checkpoint *c)
 {
-	return c->wal_frames ? WAL_HEADER + c->wal_frames * c->frame_bytes : 0;
+	return c->wal_frames && !c->starts_over ? WAL_HEADER + c->wal_frames * c->frame_bytes : 0;
 }
 
 bool checkpoint_is_alarming(const struct checkpoint *c)

@@ -6,6 +6,10 @@
  * the last claim without looking at what lies before, so a claim costs the same with a backlog of
  * gigabytes.
  *
+ * Times are corrected here: received_at by what is known of the clock of the boot in which the
+ * batch came, and its age as storage/boot.h has it, from the rows of `boots`. They change when a
+ * wall clock is set, so they are read again now and then.
+ *
  * When the writer sets a damaged file aside, this connection still has that file, under its new
  * name. So each call compares the inode behind the path with the one that was opened, by stat(2):
  * opening and closing it would drop the process's locks. */
@@ -14,6 +18,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/db.h"
 #include "storage/queue_sql.h"
@@ -24,21 +29,30 @@ struct claim_reader {
 	sqlite3_stmt *list;
 	sqlite3_stmt *newest;
 	sqlite3_stmt *body;
+	struct boot boot;
+	int64_t boot_due_ns; /* read `boots` again */
 	dev_t device;
 	ino_t inode;
 };
 
 #define COLUMNS                                                                                 \
 	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, " \
-	"b.crc, b.received_at, b.raw_bytes, b.stored_bytes, b.first_time, b.last_time "         \
-	"FROM deliveries d JOIN batches b ON b.id = d.batch_id "                                \
+	"b.crc, coalesce(t.offset_ns + b.received_mono, b.received_at), b.raw_bytes, "          \
+	"b.stored_bytes, b.first_time, b.last_time, b.boot, b.received_mono, b.received_at "    \
+	"FROM deliveries d JOIN batches b ON b.id = d.batch_id LEFT JOIN boots t ON t.id = "    \
+	"b.boot "                                                                               \
 	"WHERE d.destination_id = ?1 AND d.state = 'ready' "
 static const char list_sql[] = COLUMNS "AND (d.priority, d.batch_id) > (?2, ?3) "
 				       "ORDER BY d.priority, d.batch_id LIMIT ?4";
 static const char newest_sql[] =
 	COLUMNS "AND d.priority = ?2 AND d.batch_id > ?3 AND d.batch_id < ?5 "
 		"ORDER BY d.batch_id DESC LIMIT ?4";
-static const char body_sql[] = "SELECT body FROM payloads WHERE batch_id = ?1";
+/* What a rule has let go for this destination meanwhile is not sent, though others still need it.
+ */
+static const char body_sql[] =
+	"SELECT p.body FROM deliveries d JOIN payloads p ON p.batch_id = d.batch_id "
+	"WHERE d.batch_id = ?1 AND d.destination_id = ?2 AND d.state = 'ready'";
+#define BOOT_NS (10 * NS_PER_S)
 
 static void disconnect(struct claim_reader *r)
 {
@@ -60,6 +74,7 @@ static enum status connect_file(struct claim_reader *r, struct err *e)
 	(void)stat(r->path, &sb);
 	r->device = sb.st_dev;
 	r->inode = sb.st_ino;
+	r->boot_due_ns = 0;
 	enum status st = db_open_reader(r->path, &r->db, e);
 	if (!st)
 		st = stmt_prepare(r->db, list_sql, &r->list, e);
@@ -81,6 +96,17 @@ static enum status refresh(struct claim_reader *r, struct err *e)
 	if (is_moved)
 		disconnect(r);
 	return r->db ? ST_OK : connect_file(r, e);
+}
+
+static enum status refresh_boot(struct claim_reader *r, struct err *e)
+{
+	int64_t now = now_mono_ns();
+	if (now < r->boot_due_ns)
+		return ST_OK;
+	enum status st = boot_load(&r->boot, r->db, e);
+	if (!st)
+		r->boot_due_ns = now + BOOT_NS;
+	return st;
 }
 
 /* A connection that failed so is not used again. */
@@ -122,8 +148,11 @@ static enum encoding read_encoding(sqlite3_stmt *s, int column)
 	return i;
 }
 
-static void read_claim(sqlite3_stmt *s, struct claim *c)
+static void read_claim(const struct claim_reader *r, sqlite3_stmt *s, int64_t destination_id,
+		       struct claim *c)
 {
+	int64_t age = boot_age_ns(&r->boot, sqlite3_column_int64(s, 13),
+				  sqlite3_column_int64(s, 14), sqlite3_column_int64(s, 15));
 	*c = (struct claim){
 		.batch_id = sqlite3_column_int64(s, 0),
 		.priority = sqlite3_column_int(s, 1),
@@ -138,6 +167,8 @@ static void read_claim(sqlite3_stmt *s, struct claim *c)
 		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
 		.first_time_ns = sqlite3_column_int64(s, 11),
 		.last_time_ns = sqlite3_column_int64(s, 12),
+		.destination_id = destination_id,
+		.received_boot_ns = now_boot_ns() - age,
 	};
 }
 
@@ -150,7 +181,7 @@ static enum status list(struct claim_reader *r, sqlite3_stmt *s, int64_t destina
 	stmt_bind_int(s, 1, destination_id);
 	stmt_bind_int(s, 4, (int64_t)max);
 	while (n < max && (st = stmt_step(s, e)) == ST_OK)
-		read_claim(s, &ret[n++]);
+		read_claim(r, s, destination_id, &ret[n++]);
 	stmt_reset(s);
 	if (st && st != ST_END)
 		return give_up(r, st);
@@ -163,6 +194,8 @@ enum status claim_list(struct claim_reader *r, int64_t destination_id, int after
 		       struct err *e)
 {
 	enum status st = refresh(r, e);
+	if (!st)
+		st = refresh_boot(r, e);
 	if (st)
 		return st;
 	stmt_bind_int(r->list, 2, after_priority);
@@ -207,6 +240,7 @@ enum status claim_body(struct claim_reader *r, const struct claim *c, struct buf
 	if (st)
 		return st;
 	stmt_bind_int(r->body, 1, c->batch_id);
+	stmt_bind_int(r->body, 2, c->destination_id);
 	st = stmt_step(r->body, e);
 	if (st == ST_END)
 		return err_set(e, ST_NOT_FOUND, "batch %lld is gone", (long long)c->batch_id);

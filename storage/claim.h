@@ -18,8 +18,10 @@ struct claim {
 	uint32_t records;
 	uint32_t crc;
 	int attempts;
-	int64_t received_at_ns;
-	int64_t first_time_ns; /* of the data; 0: unknown */
+	int64_t destination_id;
+	int64_t received_at_ns;   /* by the corrected wall clock */
+	int64_t received_boot_ns; /* at the latest, by now_boot_ns: may be before this boot */
+	int64_t first_time_ns;    /* of the data; 0: unknown */
 	int64_t last_time_ns;
 	size_t raw_bytes;
 	size_t stored_bytes;
@@ -41,7 +43,7 @@ MUST_USE enum status claim_list_newest(struct claim_reader *r, int64_t destinati
 				       struct claim *ret, size_t max, size_t *ret_count,
 				       struct err *e);
 /* Appends the payload as stored (claim.encoding). ST_CORRUPT: its checksum differs or it cannot be
- * read. ST_NOT_FOUND: the batch is gone. */
+ * read. ST_NOT_FOUND: the delivery is gone, or not ready any more. */
 MUST_USE enum status claim_body(struct claim_reader *r, const struct claim *c, struct buf *out,
 				struct err *e);
 

@@ -292,12 +292,22 @@ void db_close(sqlite3 *db)
 	(void)sqlite3_close_v2(db);
 }
 
-uint64_t db_wal_file_bytes(sqlite3 *db)
+static uint64_t size_of(sqlite3 *db, int which)
 {
 	sqlite3_file *file = NULL;
 	sqlite3_int64 size = 0;
-	int rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+	int rc = sqlite3_file_control(db, "main", which, &file);
 	if (rc != SQLITE_OK || !file || !file->pMethods)
 		return 0;
 	return file->pMethods->xFileSize(file, &size) == SQLITE_OK && size > 0 ? (uint64_t)size : 0;
+}
+
+uint64_t db_wal_file_bytes(sqlite3 *db)
+{
+	return size_of(db, SQLITE_FCNTL_JOURNAL_POINTER);
+}
+
+uint64_t db_file_bytes(sqlite3 *db)
+{
+	return size_of(db, SQLITE_FCNTL_FILE_POINTER);
 }

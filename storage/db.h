@@ -28,5 +28,6 @@ void db_close(sqlite3 *db);
 
 /* Sizes through the VFS: never a descriptor of our own. 0 where it cannot be told. */
 uint64_t db_wal_file_bytes(sqlite3 *db);
+uint64_t db_file_bytes(sqlite3 *db);
 
 #endif

@@ -8,14 +8,18 @@
  * (4) A job that fails with a CLASS_REJECT status has written nothing; any other failure undoes the
  *     whole transaction.
  *
- * When the commit would pass the cap, or the disk is full, the transaction is run again without its
- * puts: deliveries are settled on a full disk too. When a bug of ours fails the transaction
+ * Puts for which there is no room, and can be made none (storage/admit.c), are left out. When the
+ * commit would pass the cap all the same, or the disk is full, the transaction is run again without
+ * its puts: deliveries are settled on a full disk too. When a bug of ours fails the transaction
  * (ST_INTERNAL), its jobs are run one by one, so that only the one at fault pays. */
 #include "storage/writer_internal.h"
 
 #include <string.h>
 
 #include "gateway/base/now.h"
+#include "storage/admit.h"
+
+enum { OTHER_FRAMES_MAX = 24 };
 
 /* What a waiter is told: always something that it may try again. */
 static enum status for_waiter(enum status st)
@@ -46,17 +50,20 @@ static struct sums sum_puts(const struct group *g)
 	return s;
 }
 
-static enum status run_job(struct writer *w, struct write_job *job, enum status admit)
+/* Apply the jobs. Sets the results of those that failed alone. *ret_changes: rows that those other
+ * than puts have changed. */
+static enum status apply_jobs(struct writer *w, struct group *g, enum status admit,
+			      int64_t *ret_changes)
 {
-	return admit && packer_is_put(job) ? admit : job->apply(&w->store.queue, job);
-}
-
-/* Apply the jobs. Sets the results of those that failed alone. */
-static enum status apply_jobs(struct writer *w, struct group *g, enum status admit)
-{
+	*ret_changes = 0;
 	for (size_t i = 0; i < g->count; i++) {
-		enum status st = run_job(w, g->jobs[i], admit);
-		bool is_refused = admit && packer_is_put(g->jobs[i]);
+		struct write_job *job = g->jobs[i];
+		bool is_refused = (admit || g->admits[i]) && admit_is_put(job);
+		int64_t before = queue_changes(&w->store.queue);
+		enum status st = is_refused ? (admit ? admit : g->admits[i]) :
+					      job->apply(&w->store.queue, job);
+		if (!packer_is_put(job))
+			*ret_changes += queue_changes(&w->store.queue) - before;
 		if (status_class(st) == CLASS_OK)
 			st = ST_OK;
 		g->results[i] = st;
@@ -75,21 +82,38 @@ static enum status commit(struct writer *w)
 	return st;
 }
 
+static enum status check_space(struct writer *w, const struct group *g, int64_t changes)
+{
+	const struct checkpoint *c = &w->store.checkpoint;
+	struct sums sums = sum_puts(g);
+	bool grows = sums.rows > 0;
+	for (size_t i = 0; i < g->count && !grows; i++)
+		grows = !g->results[i] && admit_is_put(g->jobs[i]);
+	/* Rows that go lie close together, and pages that get empty are not written. */
+	int64_t others = changes / 2 < OTHER_FRAMES_MAX ? changes / 2 : OTHER_FRAMES_MAX;
+	int64_t frames = space_pages_for(c, sums.rows, sums.stored_bytes) + others;
+	return space_check_commit(&w->space, &w->store.queue, c, frames, grows);
+}
+
 /* One try. On failure nothing of it is left. */
 static enum status try_group(struct writer *w, struct group *g, enum status admit)
 {
 	struct queue *q = &w->store.queue;
+	int64_t changes = 0;
 	q->ignored = 0;
 	q->has_losses = false;
 	q->has_moved = false;
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
-	enum status st = queue_begin(q);
+	memset(g->admits, 0, sizeof(g->admits[0]) * g->count);
+	enum status st = admit ? ST_OK : admit_prepare(w, g);
 	if (!st)
-		st = apply_jobs(w, g, admit);
-	struct sums sums = sum_puts(g);
-	if (!st && sums.rows)
-		st = space_check_commit(&w->space, q, &w->store.checkpoint, sums.rows,
-					sums.stored_bytes);
+		st = queue_begin(q);
+	if (!st && !admit)
+		st = admit_group(w, g);
+	if (!st)
+		st = apply_jobs(w, g, admit, &changes);
+	if (!st)
+		st = check_space(w, g, changes);
 	if (!st)
 		st = commit(w);
 	if (st)
@@ -101,7 +125,7 @@ static bool has_puts(const struct group *g, bool *ret_only)
 {
 	size_t puts = 0;
 	for (size_t i = 0; i < g->count; i++)
-		puts += packer_is_put(g->jobs[i]);
+		puts += admit_is_put(g->jobs[i]);
 	*ret_only = puts == g->count;
 	return puts > 0;
 }
@@ -119,6 +143,20 @@ static void refuse(struct writer *w, enum status st)
 	answer(w, st);
 }
 
+/* Some puts had no room: the next ones of their kind shall hear it before they are compressed. */
+static void note_refused(struct writer *w, const struct group *g)
+{
+	enum status why = ST_OK;
+	for (size_t i = 0; i < g->count && !why; i++)
+		why = g->admits[i];
+	if (!why)
+		return;
+	unsigned blocked = admit_blocked(w);
+	atomic_store(&w->blocked, blocked);
+	if (blocked == ADMIT_ALL_CLASSES)
+		refuse(w, why);
+}
+
 /* Puts are refused where the queue is full; what remains is tried. */
 static enum status try_with_space(struct writer *w, struct group *g)
 {
@@ -127,6 +165,8 @@ static enum status try_with_space(struct writer *w, struct group *g)
 	w->refused = ST_OK;
 	bool is_with_puts = has_puts(g, &is_only_puts);
 	enum status st = admit && is_only_puts ? admit : try_group(w, g, admit);
+	if (!st)
+		note_refused(w, g);
 	if ((st == ST_FULL || st == ST_NO_SPACE) && !admit && is_with_puts) {
 		admit = st;
 		refuse(w, st);
@@ -209,13 +249,22 @@ static enum status run_one_by_one(struct writer *w, struct group *g)
 	return first;
 }
 
+static bool is_all_puts(const struct group *g)
+{
+	bool is_only = false;
+	(void)has_puts(g, &is_only);
+	return is_only;
+}
+
 enum status group_run(struct writer *w, struct group *g)
 {
 	int64_t last_id = w->store.queue.last_id;
 	/* Not every way runs the jobs: the last group's results must not be taken for theirs. */
 	memset(g->results, 0, sizeof(g->results[0]) * g->count);
 	enum status st = try_with_space(w, g);
-	if (st == ST_INTERNAL && g->count > 1)
+	/* One that grows must not keep one that frees from being settled. */
+	bool is_one_at_fault = st == ST_INTERNAL || (st == ST_FULL && !is_all_puts(g));
+	if (is_one_at_fault && g->count > 1)
 		return run_one_by_one(w, g);
 	if (st) {
 		if (st == ST_IO || st == ST_CORRUPT)

@@ -17,9 +17,13 @@
 
 enum { WINDOW_IDS = 20000 };
 
+/* By the corrected clock of its boot; the few rows of `boots` are at hand. */
+#define RECEIVED_AT                                                                    \
+	"coalesce((SELECT offset_ns FROM boots WHERE id = b.boot) + b.received_mono, " \
+	"b.received_at)"
 /* What SELECT lists, in this order; visit_batch reads it. */
-#define BATCH_COLUMNS                                                                          \
-	"b.id, b.received_at, b.signal, b.tenant, b.class, b.encoding, b.service, b.preview, " \
+#define BATCH_COLUMNS                                                                            \
+	"b.id, " RECEIVED_AT ", b.signal, b.tenant, b.class, b.encoding, b.service, b.preview, " \
 	"b.requests, b.records, b.raw_bytes, b.stored_bytes, b.first_time, b.last_time"
 
 static void visit_batch(const struct inspect_visitor *v, sqlite3_stmt *stmt)
@@ -125,8 +129,8 @@ static void window_sql(const struct walk *w, char *sql, size_t size)
 		" ORDER BY b.id LIMIT ?3",
 		f->signal ? " AND b.signal = ?4" : "", f->class ? " AND b.class = ?5" : "",
 		f->service ? " AND b.service = ?6" : "",
-		f->received_from_ns ? " AND b.received_at >= ?7" : "",
-		f->received_to_ns ? " AND b.received_at <= ?8" : "",
+		f->received_from_ns ? " AND " RECEIVED_AT " >= ?7" : "",
+		f->received_to_ns ? " AND " RECEIVED_AT " <= ?8" : "",
 		has_delivery ? " AND EXISTS (SELECT 1 FROM deliveries q WHERE q.batch_id = b.id" :
 			       "",
 		f->state ? " AND q.state = ?9" : "",
@@ -165,7 +169,7 @@ static enum status bind_window(const struct walk *w, sqlite3_stmt *stmt, int64_t
  */
 static enum status walk_window(struct walk *w, int64_t from, int64_t to, struct err *e)
 {
-	char sql[800];
+	char sql[1200];
 	sqlite3_stmt *stmt = NULL;
 	window_sql(w, sql, sizeof(sql));
 	enum status st = inspect_prepare(w->in, sql, &stmt, e);

@@ -95,9 +95,11 @@ static void count_row(void *ctx, sqlite3_stmt *stmt)
 /* The dead are few: by their index. The ready are most of the table, so it is read in its own
  * order, which is that of the batches too; the plus keeps the planner from jumping about by an
  * index. */
-#define COUNT_SQL(state, value)                                                                 \
-	"SELECT q.destination_id, b.signal, q.state, q.records, b.stored_bytes, b.received_at " \
-	"FROM deliveries q JOIN batches b ON b.id = q.batch_id WHERE " state " = '" value "'"
+#define RECEIVED_AT "coalesce(t.offset_ns + b.received_mono, b.received_at)"
+#define COUNT_SQL(state, value)                                                               \
+	"SELECT q.destination_id, b.signal, q.state, q.records, b.stored_bytes, " RECEIVED_AT \
+	" FROM deliveries q JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t "           \
+	"ON t.id = b.boot WHERE " state " = '" value "'"
 
 static void oldest_row(void *ctx, sqlite3_stmt *stmt)
 {
@@ -114,8 +116,9 @@ static void oldest_row(void *ctx, sqlite3_stmt *stmt)
 static enum status read_oldest(struct inspect *in, struct inspect_destination *d, struct err *e)
 {
 	static const char sql[] =
-		"SELECT coalesce(min(b.received_at), 0) FROM (" FRONT(0) " UNION ALL " FRONT(
-			1) " UNION ALL " FRONT(2) ") f JOIN batches b ON b.id = f.id";
+		"SELECT coalesce(min(" RECEIVED_AT "), 0) FROM (" FRONT(0) " UNION ALL " FRONT(
+			1) " UNION ALL " FRONT(2) ") f JOIN batches b ON b.id = f.id "
+						  "LEFT JOIN boots t ON t.id = b.boot";
 	return inspect_each(in, sql, d->id, oldest_row, d, e);
 }
 

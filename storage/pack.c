@@ -44,6 +44,7 @@ struct pack {
 	struct compressor *compressor;
 	struct packed *out;
 	int64_t now_ns;
+	int64_t boot_ns;
 	uint64_t known_slots;
 	int64_t slot_ids[DESTINATIONS_MAX];
 	size_t open_count;
@@ -120,6 +121,7 @@ void pack_begin(struct pack *p, struct packed *out, bool is_busy)
 	p->open_count = 0;
 	p->out = out;
 	p->now_ns = now_wall_ns();
+	p->boot_ns = now_boot_ns();
 	compressor_set_level(p->compressor,
 			     is_busy ? p->compression.busy_level : p->compression.level);
 	packed_empty(out);
@@ -224,6 +226,7 @@ static void open_row(struct pack *p, const struct put_job *put, const struct put
 {
 	struct open_row *r = p->open[p->open_count++];
 	r->batch = (struct queue_batch){ .received_at_ns = p->now_ns,
+					 .received_mono_ns = p->boot_ns,
 					 .signal = put->signal,
 					 .class = part->class,
 					 .tenant = put->tenant };

@@ -158,6 +158,17 @@ static size_t pending_bytes(const struct packer *p)
 	return n;
 }
 
+/* No room can be made for a class of the put: it would be compressed for nothing. */
+static bool is_blocked(const struct packer *p, const struct chan_item *item)
+{
+	const struct put_job *put = (const struct put_job *)item;
+	unsigned blocked = atomic_load_explicit(&p->writer->blocked, memory_order_relaxed);
+	for (size_t i = 0; blocked && i < put->part_count && i < RECORD_CLASS_COUNT; i++)
+		if (blocked >> put->parts[i].class & 1)
+			return true;
+	return false;
+}
+
 /* So much waits that it shall be packed fast. A large request that comes alone does not make the
  * gateway busy; that more came while the last was on its way to the disk does. */
 static bool is_busy(const struct packer *p)
@@ -177,6 +188,10 @@ static enum status fill(struct packer *p, struct packed *packed)
 	while (p->pending && bytes < PACK_BYTES_MAX && packed->put_count < count_max &&
 	       pack_has_room(p->pack)) {
 		struct chan_item *item = pop_pending(p);
+		if (is_blocked(p, item)) {
+			complete(p, item, ST_FULL);
+			continue;
+		}
 		bytes += put_bytes(item);
 		enum status st = pack_add(p->pack, (const struct put_job *)item);
 		if (status_class(st) == CLASS_REJECT) {

@@ -20,6 +20,7 @@
  *   ready  -> gone    [queue_settle, SETTLE_DELIVERED] [queue_reroute]   gone: the row is deleted
  *   ready  -> gone    [queue_settle, SETTLE_MOVED, SETTLE_UNREADABLE]
  *   ready  -> gone, and its parts  (none) -> dead    [queue_settle, SETTLE_SPLIT]
+ *   any    -> gone    [storage/depart.c: expired, evicted]
  *   dead   -> ready   [redrive.c, replay]
  *   any    -> gone    [redrive.c, purge and move]
  *
@@ -32,6 +33,7 @@
 
 #include <string.h>
 
+#include "storage/depart.h"
 #include "storage/queue_sql.h"
 
 /* Transactions */
@@ -39,6 +41,7 @@
 enum status queue_begin(struct queue *q)
 {
 	q->total_count = 0;
+	q->departed_count = 0;
 	return queue_run(q, Q_BEGIN, 0, 0);
 }
 
@@ -62,13 +65,16 @@ static enum status flush_totals(struct queue *q)
 
 enum status queue_commit(struct queue *q)
 {
-	enum status st = flush_totals(q);
+	enum status st = depart_flush(q);
+	if (!st)
+		st = flush_totals(q);
 	return st ? st : queue_run(q, Q_COMMIT, 0, 0);
 }
 
 void queue_rollback(struct queue *q)
 {
 	q->total_count = 0;
+	q->departed_count = 0;
 	/* SQLite rolls back by itself on the grave errors. */
 	if (queue_is_open(q))
 		(void)sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL);
@@ -77,6 +83,11 @@ void queue_rollback(struct queue *q)
 bool queue_is_open(const struct queue *q)
 {
 	return q->db && !sqlite3_get_autocommit(q->db);
+}
+
+int64_t queue_changes(const struct queue *q)
+{
+	return sqlite3_total_changes64(q->db);
 }
 
 enum status queue_count(struct queue *q, int64_t destination_id, enum signal signal,
@@ -125,6 +136,10 @@ static enum status insert_batch_row(struct queue *q, const struct queue_batch *b
 	stmt_bind_nonzero(s, 13, b->first_time_ns);
 	stmt_bind_nonzero(s, 14, b->last_time_ns);
 	stmt_bind_words(s, 15, b->preview);
+	if (b->received_mono_ns && q->boot.this.id) {
+		stmt_bind_int(s, 16, q->boot.this.id);
+		stmt_bind_int(s, 17, b->received_mono_ns);
+	}
 	return stmt_run(s, &q->err);
 }
 
@@ -338,6 +353,10 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			break;
 		case SETTLE_UNREADABLE:
 			st = queue_settle_unreadable(q, s, &d);
+			break;
+		case SETTLE_EXPIRED:
+			st = depart_delivery(q, d.batch_id, d.destination_id, DELIVERY_READY,
+					     OUTCOME_EXPIRED, DEPART_MAX_AGE);
 			break;
 		}
 	}

@@ -6,10 +6,11 @@
 #ifndef STORAGE_QUEUE_H
 #define STORAGE_QUEUE_H
 
+#include "storage/boot.h"
 #include "storage/stmt.h"
 #include "storage/writer.h"
 
-enum { QUEUE_STATEMENTS_MAX = 48, QUEUE_TOTALS_MAX = 256 };
+enum { QUEUE_STATEMENTS_MAX = 80, QUEUE_TOTALS_MAX = 256, QUEUE_LOSSES_MAX = 64 };
 
 struct queue_total {
 	int64_t destination_id;
@@ -18,8 +19,22 @@ struct queue_total {
 	int64_t records;
 };
 
+/* Deliveries of one kind that a rule let go in the open transaction (storage/depart.c). */
+struct queue_departed {
+	int64_t destination_id;
+	enum signal signal;
+	enum record_class class;
+	enum outcome outcome;
+	const char *why; /* static */
+	int64_t records;
+	int64_t bytes;
+	int64_t first_time_ns; /* 0: unknown */
+	int64_t last_time_ns;
+};
+
 struct queue {
 	sqlite3 *db;
+	struct boot boot;   /* new batches are of it; id 0: not registered */
 	struct err err;     /* the words of the last failure */
 	bool has_losses;    /* rows for the ledger, in the open transaction */
 	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
@@ -27,12 +42,15 @@ struct queue {
 	bool has_moved;     /* something is owed to another destination now: it should be rung */
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
 	struct queue_total totals[QUEUE_TOTALS_MAX];
+	size_t departed_count;
+	struct queue_departed departed[QUEUE_LOSSES_MAX];
 	sqlite3_stmt *statements[QUEUE_STATEMENTS_MAX];
 };
 
 /* A batch as it is stored. Everything is borrowed. */
 struct queue_batch {
 	int64_t received_at_ns;
+	int64_t received_mono_ns; /* now_boot_ns() of this boot; 0: unknown */
 	enum signal signal;
 	enum record_class class;
 	struct bytes tenant;
@@ -56,7 +74,8 @@ void queue_done(struct queue *q);
 MUST_USE enum status queue_begin(struct queue *q);
 MUST_USE enum status queue_commit(struct queue *q); /* writes the totals first */
 void queue_rollback(struct queue *q);
-bool queue_is_open(const struct queue *q); /* a transaction is */
+bool queue_is_open(const struct queue *q);    /* a transaction is */
+int64_t queue_changes(const struct queue *q); /* rows that were changed, since it was opened */
 
 /* Store one batch, owed to the destinations, and count it as accepted for each. */
 MUST_USE enum status queue_insert(struct queue *q, const struct queue_batch *b,

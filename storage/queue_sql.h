@@ -12,8 +12,9 @@
 	X(COMMIT, "COMMIT")                                                                        \
 	X(BATCH_INSERT,                                                                            \
 	  "INSERT INTO batches (received_at, signal, tenant, class, priority, requests, records, " \
-	  "raw_bytes, stored_bytes, encoding, crc, service, first_time, last_time, preview) "      \
-	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")             \
+	  "raw_bytes, stored_bytes, encoding, crc, service, first_time, last_time, preview, "      \
+	  "boot, received_mono) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "  \
+	  "?14, ?15, ?16, ?17)")                                                                   \
 	X(PAYLOAD_INSERT, "INSERT INTO payloads (batch_id, body) VALUES (?1, ?2)")                 \
 	X(DELIVERY_INSERT,                                                                         \
 	  "INSERT INTO deliveries (batch_id, destination_id, priority, state, records) "           \
@@ -82,7 +83,35 @@
 	  "INSERT INTO uplink_usage (uplink, period, bytes) VALUES (?1, ?2, max(?3, 0)) "          \
 	  "ON CONFLICT DO UPDATE SET bytes = max(bytes + ?3, 0) RETURNING bytes")                  \
 	X(PAGE_COUNT, "PRAGMA page_count")                                                         \
-	X(PAGE_FREE, "PRAGMA freelist_count")
+	X(PAGE_FREE, "PRAGMA freelist_count")                                                      \
+	X(DEPART_FIND,                                                                             \
+	  "SELECT d.destination_id, d.state, d.records, b.signal, b.class, b.stored_bytes, "       \
+	  "b.records, b.first_time, b.last_time FROM deliveries d "                                \
+	  "JOIN batches b ON b.id = d.batch_id WHERE d.batch_id = ?1 "                             \
+	  "AND d.destination_id BETWEEN ?2 AND ?3 ORDER BY d.destination_id LIMIT 1")              \
+	X(DEPART_READY,                                                                            \
+	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
+	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
+	  "WHERE d.state = 'ready' AND d.destination_id = ?1 AND d.priority = ?2 "                 \
+	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
+	X(DEPART_DEAD,                                                                             \
+	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
+	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
+	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND (?2 < 0 OR d.priority = ?2) "      \
+	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
+	X(DEPART_WAITED,                                                                           \
+	  "SELECT 1 FROM deliveries d JOIN destinations t ON t.id = d.destination_id "             \
+	  "WHERE d.batch_id = ?1 AND d.state = 'ready' AND t.is_configured LIMIT 1")               \
+	X(DESTINATION_LIST, "SELECT id, is_configured FROM destinations ORDER BY id LIMIT ?1")     \
+	X(LEDGER_OLD,                                                                              \
+	  "SELECT id, at, destination_id, signal, class, reason, records, bytes, first_time, "     \
+	  "last_time, detail FROM losses WHERE id > ?1 AND id < (SELECT max(id) FROM losses) "     \
+	  "AND at < ?2 ORDER BY id LIMIT ?3")                                                      \
+	X(LEDGER_MERGE,                                                                            \
+	  "UPDATE losses SET records = ?2, bytes = ?3, first_time = ?4, last_time = ?5 "           \
+	  "WHERE id = ?1")                                                                         \
+	X(LEDGER_DELETE, "DELETE FROM losses WHERE id = ?1")                                       \
+	X(VACUUM_STEP, "PRAGMA incremental_vacuum(8)")
 
 enum statement {
 #define X(name, sql) Q_##name,

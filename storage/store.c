@@ -111,10 +111,25 @@ enum status store_save_slots(struct store *s, struct err *e)
 	return commit_or_roll_back(s, st, e);
 }
 
+/* New batches are of this boot of the machine. */
+static enum status register_boot(struct store *s, struct err *e)
+{
+	struct queue *q = &s->queue;
+	enum status st = queue_begin(q);
+	if (!st)
+		st = boot_register(&q->boot, q->db, &q->err);
+	st = commit_or_roll_back(s, st, e);
+	if (!st)
+		q->boot.is_changed = false;
+	return st;
+}
+
 /* The rows that every file has, or else it is closed again. */
 static enum status seed(struct store *s, struct err *e)
 {
 	enum status st = adopt_files(s, e);
+	if (!st)
+		st = register_boot(s, e);
 	if (!st && s->needs_seed && s->slot_count)
 		st = store_save_slots(s, e);
 	if (st)

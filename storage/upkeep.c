@@ -9,6 +9,7 @@
 
 #include "gateway/base/log.h"
 #include "gateway/base/now.h"
+#include "storage/admit.h"
 
 #define BACKOFF_MIN_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS (10 * NS_PER_S)
@@ -29,6 +30,7 @@ void upkeep_register(struct writer_metrics *m)
 	m->stored_bytes = metric_series(M_STORED_BYTES);
 	m->received_bytes = metric_series(M_RECEIVED_BYTES);
 	m->ignored = metric_series(M_SETTLE_IGNORED);
+	m->vacuumed_bytes = metric_series(M_VACUUMED_BYTES);
 	for (size_t i = 0; i < STATE_COUNT; i++)
 		m->states[i] = metric_series(M_QUEUE_STATE, states[i]);
 }
@@ -113,7 +115,11 @@ void upkeep_measure(struct writer *w, int64_t now)
 		upkeep_enter_recovery(w, st, err_text(&s->queue.err, st));
 	if (st)
 		return;
-	set_state(w, space_state(&w->space, &s->checkpoint, was));
+	/* Where it is full, but batches may go for what comes, puts go on. */
+	enum status now_is = space_state(&w->space, &s->checkpoint, was);
+	unsigned blocked = now_is ? admit_blocked(w) : 0;
+	atomic_store(&w->blocked, blocked);
+	set_state(w, blocked == ADMIT_ALL_CLASSES ? now_is : ST_OK);
 	if (atomic_load(&w->state) == ST_OK)
 		space_hold_reserve(&w->space);
 	series_set(w->metrics.wal_bytes, (double)w->space.wal_bytes);

@@ -48,12 +48,15 @@ static struct writer *make(const struct writer_options *o)
 	w->store.step_bytes = o->checkpoint_bytes ? o->checkpoint_bytes : CHECKPOINT_BYTES;
 	space_init(&w->space, w->store.path, o->max_size_bytes, o->min_free_disk_bytes,
 		   &w->store.step_bytes);
-	w->store.wal_keep_bytes = w->space.wal_allowance;
+	/* A log that a large commit made longer is cut when it starts over. */
+	w->store.wal_keep_bytes = 2 * w->store.step_bytes;
 	struct pack_compression compression = {
 		.encoding = o->has_encoding ? o->encoding : ENCODING_ZSTD,
 		.level = o->has_encoding ? o->level : PACK_LEVEL,
 		.busy_level = o->has_encoding ? o->level : PACK_BUSY_LEVEL,
 	};
+	w->limits = o->limits;
+	chore_init(&w->chore, w);
 	w->pack = pack_new(o->merge_bytes ? o->merge_bytes : PACK_MERGE_BYTES, &compression);
 	upkeep_register(&w->metrics);
 	return w;
@@ -124,6 +127,13 @@ enum status writer_destination(struct writer *w, const char *name, const char *k
 	*ret_slot = slot;
 	*ret_id = id;
 	return ST_OK;
+}
+
+void writer_set_quota(struct writer *w, int slot, uint64_t max_bytes)
+{
+	CHECK(!w->is_started && slot >= 0 && slot < w->store.slot_count);
+	if (max_bytes)
+		bounds_add_quota(&w->chore.bounds, w->store.slots[slot].id, max_bytes);
 }
 
 enum status writer_destination_stored(struct writer *w, int64_t id, struct destination_stored *ret)
@@ -218,10 +228,8 @@ static void wait_for_company(struct writer *w)
 	}
 }
 
-static int64_t next_deadline(const struct writer *w, int64_t now)
+static int64_t next_measure(const struct writer *w, int64_t now)
 {
-	if (w->is_recovering)
-		return w->recover_at_ns;
 	if (atomic_load(&w->state))
 		return now + MEASURE_NS;
 	if (!w->is_truncated)
@@ -229,6 +237,15 @@ static int64_t next_deadline(const struct writer *w, int64_t now)
 							  now + IDLE_NS;
 	/* What others do with the disk is looked at now and then. */
 	return now + (w->delayed ? NS_PER_S : SLEEP_NS);
+}
+
+static int64_t next_deadline(const struct writer *w, int64_t now)
+{
+	if (w->is_recovering)
+		return w->recover_at_ns;
+	int64_t measure = next_measure(w, now);
+	int64_t chore = chore_next_ns(w, now);
+	return chore < measure ? chore : measure;
 }
 
 static void run_pending(struct writer *w)
@@ -289,8 +306,12 @@ static void loop_once(struct writer *w)
 		upkeep_measure(w, now);
 		retry_delayed(w);
 	}
+	if (!w->is_recovering)
+		chore_look(w, now);
 	bool is_idle = !w->pending && now - w->last_group_ns >= IDLE_NS;
-	if (!w->is_recovering && is_idle && !w->is_truncated &&
+	/* On a disk that is short the log's file is what commits are written into. */
+	bool is_short = w->space.disk_free_bytes < w->space.min_free_bytes;
+	if (!w->is_recovering && is_idle && !w->is_truncated && !is_short &&
 	    atomic_load(&w->state) != ST_NO_SPACE)
 		upkeep_when_idle(w);
 }
@@ -429,6 +450,11 @@ enum status writer_state(struct writer *w)
 bool writer_is_degraded(struct writer *w)
 {
 	return atomic_load(&w->is_degraded);
+}
+
+int64_t writer_max_age_ns(const struct writer *w, enum record_class class)
+{
+	return w->limits.max_age_ns[class];
 }
 
 const char *writer_path(const struct writer *w)

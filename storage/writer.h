@@ -15,12 +15,24 @@ struct writer;
 
 enum { DESTINATIONS_MAX = 64, TENANT_MAX = 64 };
 
+/* The rules by which stored data may leave. All zero: nothing ever does but by delivery. */
+struct writer_limits {
+	int64_t max_age_ns[RECORD_CLASS_COUNT]; /* not sent and not kept past it; 0: for ever */
+	bool may_evict[RECORD_CLASS_COUNT]; /* when the queue is full the oldest of the class goes
+					       for new data of this or a more urgent class */
+	uint64_t dead_max_bytes;            /* of dead letters; 0: no bound */
+	int64_t dead_max_age_ns;            /* 0: for ever */
+	int64_t vacuum_after_ns; /* give disk back that was not needed for so long; 0: the default,
+				    only tests set it */
+};
+
 struct writer_options {
 	const char *path;        /* the queue file; its directory is made where it is missing */
 	uint64_t max_size_bytes; /* database + WAL: past it puts get ST_FULL */
 	uint64_t min_free_disk_bytes; /* the same for the file system's free space */
 	int64_t commit_interval_ns; /* wait this long for company before a commit; 0: natural group
 				       commit */
+	struct writer_limits limits;
 	/* Measured choices, see docs/performance.md; 0 means the default. Only tests set them. */
 	int page_size;
 	size_t merge_bytes;      /* merge small requests into rows of up to this many raw bytes */
@@ -69,9 +81,10 @@ enum settle_outcome {
 	SETTLE_DELIVERED,
 	SETTLE_RETRY,
 	SETTLE_DEAD,
-	SETTLE_SPLIT,     /* delivered but for its parts, which are dead letters of their own */
-	SETTLE_MOVED,     /* owed to another destination from now on */
-	SETTLE_UNREADABLE /* its payload is not there: lost by damage, where that is true */
+	SETTLE_SPLIT,      /* delivered but for its parts, which are dead letters of their own */
+	SETTLE_MOVED,      /* owed to another destination from now on */
+	SETTLE_UNREADABLE, /* its payload is not there: lost by damage, where that is true */
+	SETTLE_EXPIRED     /* past its queue.max_age: not sent */
 };
 
 enum { SETTLE_ERROR_MAX = 512 };
@@ -154,6 +167,10 @@ MUST_USE enum status writer_open(const struct writer_options *o, struct writer *
 /* Give the named destination a slot (0, 1, ... in order of calls) and its stable row id. */
 MUST_USE enum status writer_destination(struct writer *w, const char *name, const char *kind,
 					int *ret_slot, int64_t *ret_id, struct err *e);
+/* What waits for the slot's destination may take at most so many stored bytes; past it the oldest
+ * of its least urgent class is evicted for it alone. 0: no bound of its own. Before writer_start.
+ */
+void writer_set_quota(struct writer *w, int slot, uint64_t max_bytes);
 /* Before writer_start. ST_NOT_FOUND: no such destination. */
 MUST_USE enum status writer_destination_stored(struct writer *w, int64_t id,
 					       struct destination_stored *ret);
@@ -184,6 +201,8 @@ void writer_give(struct writer *w, struct write_job *job);
 enum status writer_state(struct writer *w);
 /* A file was found damaged and its salvage is not done. */
 bool writer_is_degraded(struct writer *w);
+/* writer_limits.max_age_ns of the class. */
+int64_t writer_max_age_ns(const struct writer *w, enum record_class class);
 const char *writer_path(const struct writer *w);
 /* A reader found the file damaged (claim_list gave ST_CORRUPT; for claim_body it is one batch
  * only). The writer verifies it, and sets it aside where that is true. */

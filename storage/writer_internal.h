@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "gateway/base/metrics.h"
+#include "storage/chore.h"
 #include "storage/counting_vfs.h"
 #include "storage/packer.h"
 #include "storage/space.h"
@@ -20,6 +21,7 @@ enum {
 struct group {
 	size_t count;
 	struct write_job *jobs[GROUP_JOBS_MAX];
+	enum status admits[GROUP_JOBS_MAX]; /* of a put: why there is no room for it */
 	enum status results[GROUP_JOBS_MAX];
 };
 
@@ -38,12 +40,14 @@ struct writer_metrics {
 	struct series *stored_bytes;
 	struct series *received_bytes;
 	struct series *ignored;
+	struct series *vacuumed_bytes;
 	struct series *states[STATE_COUNT];
 };
 
 struct writer {
 	struct chan chan;
-	_Atomic int state; /* enum status, for writer_state */
+	_Atomic int state;        /* enum status, for writer_state */
+	_Atomic unsigned blocked; /* bit c: no room can be made for puts of class c */
 	atomic_bool is_degraded;
 	atomic_bool is_suspect;
 	atomic_bool is_stopping;
@@ -53,6 +57,7 @@ struct writer {
 	int lock_fd;
 	const char *note; /* about the file system; may be NULL */
 	int64_t commit_interval_ns;
+	struct writer_limits limits;
 	struct chan *subscribers[DESTINATIONS_MAX];
 	struct chan *losses; /* writer_watch_losses; may be NULL */
 	struct writer_metrics metrics;
@@ -60,6 +65,7 @@ struct writer {
 	/* the writer thread's own */
 	struct store store;
 	struct space space;
+	struct chore chore;
 	struct pack *pack; /* the packer's, once it is started */
 	struct packer *packer;
 	struct group group;

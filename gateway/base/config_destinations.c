@@ -177,6 +177,13 @@ static bool is_label_name(const char *s)
 		       strlen(s);
 }
 
+/* url begins with a scheme: check_url says so. */
+static bool has_path(const char *url)
+{
+	const char *path = strchr(strstr(url, "//") + 2, '/');
+	return path && path[1];
+}
+
 static enum status check_prometheus(const struct destination_reading *dr)
 {
 	enum { LABELS_MAX = 32 };
@@ -188,6 +195,11 @@ static enum status check_prometheus(const struct destination_reading *dr)
 				       "receiver, as in http://prometheus:9090/api/v1/write",
 				       d->name);
 	enum status st = check_url(dr, "endpoint", d->endpoint);
+	if (!st && !has_path(d->endpoint))
+		return config_fail_at(dr->r, config_given_node(dr, "endpoint"),
+				      "destination %s: endpoint has no path: write the whole URL "
+				      "of the receiver, as in http://prometheus:9090/api/v1/write",
+				      d->name);
 	if (!st)
 		st = check_network(dr);
 	for (size_t i = 0; i < labels->count && !st; i++)

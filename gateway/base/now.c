@@ -30,6 +30,11 @@ int64_t now_mono_ns(void)
 	return atomic_load(&is_fake) ? atomic_load(&fake_mono) : read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t now_boot_ns(void)
+{
+	return atomic_load(&is_fake) ? atomic_load(&fake_mono) : read_clock(CLOCK_BOOTTIME);
+}
+
 void now_fake(int64_t wall_ns, int64_t mono_ns)
 {
 	atomic_store(&fake_wall, wall_ns);

@@ -12,8 +12,12 @@
 int64_t now_wall_ns(void);
 /* Monotonic time in ns: for waiting and measuring. */
 int64_t now_mono_ns(void);
+/* Time since the machine was booted, suspended or not, in ns: for the age of rows within one boot.
+ */
+int64_t now_boot_ns(void);
 
-/* Tests only. From the first call on, both clocks stand still where they were set. */
+/* Tests only. From the first call on, all clocks stand still where they were set; the time since
+ * the boot is mono_ns too. */
 void now_fake(int64_t wall_ns, int64_t mono_ns);
 /* Tests only. Moves both fake clocks forward. */
 void now_fake_advance(int64_t ns);

@@ -9,8 +9,9 @@
  *   damaged    a dead letter: what is left of it stays where people can look at it
  *   missing    the writer finds out whether its batch is gone too (retention took it), or only its
  *              payload: that is damage, and is counted so
- *   too old    the backend's window is known (too_old.after), and would refuse it: a dead letter,
- *              or another destination's (too_old.send_to)
+ *   expired    past its queue.max_age: counted so, by the boot clock, which no step of the wall
+ * clock moves too old    the backend's window is known (too_old.after), and would refuse it: a dead
+ * letter, or another destination's (too_old.send_to)
  *
  * Too old is judged by the newest record of a batch, right before each attempt. A batch of which
  * only some records are too old is sent: backends take the others, and say so in a partial success
@@ -160,6 +161,21 @@ static void drop_all_too_old(struct dispatch *d, struct slot *slot)
 	}
 }
 
+/* Members that grew too old for anybody, in the queue or while they were sent in vain. */
+static void drop_expired(struct dispatch *d, struct slot *slot)
+{
+	struct claim expired[EXPORT_MEMBERS_MAX];
+	struct export *x = slot->export;
+	int64_t max_age = writer_max_age_ns(d->writer, x->class);
+	int64_t now = now_boot_ns();
+	size_t n = 0;
+	for (size_t i = x->count; max_age && !slot->split && i-- > 0;)
+		if (now - x->members[i].received_boot_ns >= max_age)
+			expired[n++] = take_out(slot, i);
+	if (n)
+		settle_expired(&d->settler, expired, n);
+}
+
 /* ---- bodies ---- */
 
 /* Nothing under way will make room: take it from the system. True: try again. */
@@ -180,6 +196,7 @@ enum status loading_body(struct dispatch *d, struct slot *slot)
 					  .exporter = d->exporter };
 	struct export *x = slot->export;
 	enum status st = ST_OK;
+	drop_expired(d, slot);
 	drop_all_too_old(d, slot);
 	while (x->count > 0) {
 		struct err e = { 0 };

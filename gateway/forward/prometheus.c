@@ -172,6 +172,8 @@ static void note_left_out(struct slot *s, struct export *x)
 	uint64_t left_out = 0;
 	for (size_t i = 0; i < x->count; i++)
 		records += x->members[i].records;
+	if (x->part.count)
+		records = x->part.count;
 	for (int i = 0; i < PROMETHEUS_LEFT_COUNT; i++) {
 		if (s->tally.left_out[i] && !left_out)
 			(void)snprintf(x->left_out_reason, sizeof(x->left_out_reason), "%s",

@@ -47,7 +47,6 @@ struct prometheus_input {
 
 struct prometheus_tally {
 	uint64_t left_out[PROMETHEUS_LEFT_COUNT]; /* data points */
-	uint64_t exemplars;                       /* to be sent */
 };
 
 /* Fills b, which is initialised, and changes. Delta points are added to what delta holds, in

@@ -129,7 +129,6 @@ enum status point_exemplars(struct conversion *c, uint32_t number, uint32_t seri
 			r.x.time_ms = point_time_ms(c->point.time_ns);
 		st = prometheus_series_exemplar(
 			c->b, c->bucket_series.count ? bucket_of(c, r.x.value) : series, &r.x);
-		c->tally.exemplars++;
 	}
 	return st;
 }

@@ -159,9 +159,9 @@ static void settle_all(struct settler *s, const struct export *x, enum settle_ou
 	for (size_t i = 0; i < x->count; i++) {
 		t->settlement->items[i] = (struct settle_item){ .batch_id = x->members[i].batch_id,
 								.outcome = outcome };
-		t->failed += x->members[i].records;
+		t->failed += outcome == SETTLE_EXPIRED ? 0 : x->members[i].records;
 	}
-	if (outcome == SETTLE_DEAD)
+	if (outcome == SETTLE_DEAD || outcome == SETTLE_EXPIRED)
 		give_outcome(s, t);
 	else
 		give(s, t);
@@ -219,6 +219,13 @@ void settle_moved(struct settler *s, const struct claim *c, int64_t to_destinati
 void settle_unreadable(struct settler *s, const struct claim *c)
 {
 	give_outcome(s, settling_one(s, c, SETTLE_UNREADABLE));
+}
+
+void settle_expired(struct settler *s, const struct claim *members, size_t count)
+{
+	struct export *x = export_new(members, count);
+	settle_all(s, x, SETTLE_EXPIRED);
+	export_free(x);
 }
 
 bool settle_is_ours(const struct write_job *job)

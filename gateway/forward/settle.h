@@ -52,6 +52,8 @@ void settle_parts_free(struct settle_dead_part *parts, size_t count);
 void settle_moved(struct settler *s, const struct claim *c, int64_t to_destination_id);
 /* The batch's payload was not found: lost by damage, or gone with its delivery. */
 void settle_unreadable(struct settler *s, const struct claim *c);
+/* These members of an export are past their queue.max_age: they are not sent. */
+void settle_expired(struct settler *s, const struct claim *members, size_t count);
 /* Count an attempt. The members stay claimed; should it not be committed, it is forgotten. */
 void settle_attempt(struct settler *s, const struct export *x);
 

@@ -16,10 +16,10 @@
 
 #include "gateway/base/compression.h"
 #include "gateway/base/container.h"
+#include "gateway/base/grpc_status.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/ingest/grpc_health.h"
-#include "gateway/base/grpc_status.h"
 
 enum {
 	FIRST_RESERVE = 64 * 1024,
@@ -132,10 +132,12 @@ static void take_method(struct grpc_call *call, struct bytes value)
 
 static void take_path(struct grpc_call *call, struct bytes value)
 {
-	(void)snprintf(call->path, sizeof(call->path), "%.*s", (int)value.n, (const char *)value.p);
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
 		if (bytes_equal(value, bytes_str(methods[i].path)))
 			call->method = &methods[i];
+	if (!call->method)
+		(void)snprintf(call->path, sizeof(call->path), "%.*s", (int)value.n,
+			       (const char *)value.p);
 }
 
 /* application/grpc, application/grpc+proto, and either with parameters. */

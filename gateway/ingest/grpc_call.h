@@ -58,7 +58,7 @@ struct grpc_call {
 	bool is_timeout_bad;
 	bool has_message;
 	size_t header_bytes;
-	char path[96]; /* for messages, cut to fit */
+	char path[96]; /* of no method that we know: for messages, cut to fit */
 	struct grpc_frame_reader reader;
 	struct grpc_reply reply;
 	struct ingest_call ingest;

@@ -194,8 +194,8 @@ static enum status put_items(struct buf *out, struct bytes list, bool is_map, in
 static bool is_member(const struct wire_field *f)
 {
 	static const uint8_t types[] = {
-		[ANY_STRING] = WIRE_LEN, [ANY_BOOL] = WIRE_VARINT, [ANY_INT] = WIRE_VARINT,
-		[ANY_DOUBLE] = WIRE_FIXED64, [ANY_ARRAY] = WIRE_LEN, [ANY_MAP] = WIRE_LEN,
+		[ANY_STRING] = WIRE_LEN,     [ANY_BOOL] = WIRE_VARINT, [ANY_INT] = WIRE_VARINT,
+		[ANY_DOUBLE] = WIRE_FIXED64, [ANY_ARRAY] = WIRE_LEN,   [ANY_MAP] = WIRE_LEN,
 		[ANY_BYTES] = WIRE_LEN,
 	};
 	return f->number >= ANY_STRING && f->number <= ANY_BYTES && f->type == types[f->number];

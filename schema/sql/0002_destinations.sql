@@ -7,9 +7,10 @@
 CREATE TABLE boots (
 	id        INTEGER PRIMARY KEY,
 	boot_id   TEXT NOT NULL UNIQUE,             -- /proc/sys/kernel/random/boot_id
-	offset_ns INTEGER NOT NULL,                 -- wall clock minus CLOCK_BOOTTIME, as last seen
-	is_set    INTEGER NOT NULL DEFAULT 0,       -- the wall clock was believable when it was last seen
-	last_mono INTEGER NOT NULL                  -- CLOCK_BOOTTIME, when that was
+	offset_ns INTEGER NOT NULL,                 -- wall clock minus CLOCK_BOOTTIME, as last believed
+	age_offset_ns INTEGER NOT NULL,             -- the least one that was believed: ages go by it
+	is_set    INTEGER NOT NULL DEFAULT 0,       -- the wall clock was believable once
+	last_mono INTEGER NOT NULL                  -- CLOCK_BOOTTIME, when this row was written
 ) STRICT;
 
 ALTER TABLE batches ADD COLUMN boot INTEGER;            -- boots.id; NULL: from version 1 of the file
@@ -28,3 +29,43 @@ CREATE TABLE settings (
 	name  TEXT PRIMARY KEY,
 	value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The views again, with the corrected time of receipt.
+DROP VIEW queue;
+DROP VIEW queue_shape;
+DROP VIEW dead_letters;
+
+CREATE VIEW queue AS
+SELECT b.id AS batch_id, d.name AS destination, q.state, b.class, b.signal, b.service, q.records,
+       b.stored_bytes, datetime(b.at / 1000000000, 'unixepoch') AS received,
+       max(0, CAST(strftime('%s', 'now') AS INTEGER) - b.at / 1000000000) AS age_s,
+       q.attempts, q.last_status, q.last_error, b.preview
+FROM deliveries q
+JOIN (SELECT r.*, coalesce(t.offset_ns + r.received_mono, r.received_at) AS at
+      FROM batches r LEFT JOIN boots t ON t.id = r.boot) b ON b.id = q.batch_id
+JOIN destinations d ON d.id = q.destination_id
+ORDER BY q.destination_id, q.priority, q.batch_id;
+
+CREATE VIEW queue_shape AS
+SELECT d.name AS destination, b.signal, b.class, q.state, count(*) AS batches, sum(q.records) AS records,
+       sum(b.stored_bytes) AS bytes,
+       sum(CASE WHEN age_s < 60 THEN q.records ELSE 0 END) AS under_1m,
+       sum(CASE WHEN age_s >= 60 AND age_s < 3600 THEN q.records ELSE 0 END) AS under_1h,
+       sum(CASE WHEN age_s >= 3600 AND age_s < 86400 THEN q.records ELSE 0 END) AS under_1d,
+       sum(CASE WHEN age_s >= 86400 THEN q.records ELSE 0 END) AS older,
+       max(age_s) AS oldest_s
+FROM deliveries q
+JOIN (SELECT r.*, max(0, CAST(strftime('%s', 'now') AS INTEGER)
+             - coalesce(t.offset_ns + r.received_mono, r.received_at) / 1000000000) AS age_s
+      FROM batches r LEFT JOIN boots t ON t.id = r.boot) b ON b.id = q.batch_id
+JOIN destinations d ON d.id = q.destination_id
+GROUP BY d.id, b.signal, b.class, q.state;
+
+CREATE VIEW dead_letters AS
+SELECT b.id AS batch_id, d.name AS destination, b.signal, b.class, b.service, q.records, q.attempts,
+       q.last_status, q.last_error, datetime(q.last_attempt_at / 1000000000, 'unixepoch') AS died,
+       datetime(coalesce(t.offset_ns + b.received_mono, b.received_at) / 1000000000, 'unixepoch') AS received,
+       b.preview
+FROM deliveries q JOIN batches b ON b.id = q.batch_id JOIN destinations d ON d.id = q.destination_id
+LEFT JOIN boots t ON t.id = b.boot
+WHERE q.state = 'dead';

@@ -1,8 +1,9 @@
 /* bench_load.c - a load generator for OTLP/gRPC and OTLP/HTTP that costs little itself.
  *
- * Bodies are built once and sent over and over; HTTP/2 frames are made by hand, so that the CPU of
- * the machine goes to the gateway and not to its client. One thread, one epoll loop, many
- * connections.
+ * Bodies are built once and sent over and over; HTTP/2 frames are made by hand, and what a
+ * connection may send is sent with one call for many requests, so that the CPU of the machine goes
+ * to the gateway and not to its client. (OTLP/HTTP has one request at a time on a connection, as
+ * its clients have.) One thread, one epoll loop, many connections.
  *
  * Closed loop (--rate 0): each connection keeps --streams requests open. Open loop (--rate R
  * records/s): requests are due at fixed times whatever the answers do, and latency counts from the
@@ -22,7 +23,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "gateway/base/now.h"
@@ -36,6 +36,7 @@ enum {
 	LATENCIES_MAX = 4000000,
 	FRAME_HEADER = 9,
 	DATA_MAX = 16384,
+	OUT_BYTES = 256 * 1024,
 	RECEIVE_WINDOW = 65535
 };
 enum {
@@ -77,15 +78,12 @@ struct connection {
 	int64_t initial_window;
 	struct pending pending[STREAMS_MAX];
 	int open;
-	/* What is being sent: a head, then body bytes (in DATA frames for gRPC). */
+	/* gRPC: the request whose body is being put into DATA frames. */
 	struct pending *sending;
-	struct bytes body;
-	size_t body_sent;
-	uint8_t head[1024];
-	size_t head_n, head_sent;
-	size_t chunk_left; /* gRPC: bytes left of the current DATA frame */
-	uint8_t control[256];
-	size_t control_n;
+	struct bytes left; /* of its body */
+	/* Whole frames or requests, to be written. */
+	struct buf out;
+	size_t out_sent;
 	size_t received; /* bytes of DATA since the last WINDOW_UPDATE */
 	/* What is being read. */
 	uint8_t in[READ_SIZE * 2];
@@ -184,6 +182,11 @@ static void make_bodies(void)
 	}
 }
 
+static void put(struct connection *c, const void *p, size_t n)
+{
+	CHECK(buf_append(&c->out, bytes_of(p, n)) == ST_OK);
+}
+
 static void start_request(struct connection *c, int64_t due_ns)
 {
 	struct pending *p = c->pending;
@@ -191,26 +194,24 @@ static void start_request(struct connection *c, int64_t due_ns)
 		p++;
 	*p = (struct pending){ .is_open = true, .due_ns = due_ns, .window = c->initial_window };
 	c->open++;
-	c->sending = p;
-	c->body = buf_view(&bodies[body_next]);
+	struct bytes body = buf_view(&bodies[body_next]);
 	body_next = (body_next + 1) % opt.variants;
-	c->body_sent = 0;
-	c->head_sent = 0;
-	c->chunk_left = 0;
-	if (opt.is_grpc) {
-		p->stream_id = c->next_stream;
-		c->next_stream += 2;
-		put_frame_header(c->head, grpc_headers_n, FRAME_HEADERS, FLAG_END_HEADERS,
-				 p->stream_id);
-		memcpy(c->head + FRAME_HEADER, grpc_headers, grpc_headers_n);
-		c->head_n = FRAME_HEADER + grpc_headers_n;
-	} else {
-		c->head_n = (size_t)snprintf(
-			(char *)c->head, sizeof(c->head),
-			"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-protobuf\r\n"
-			"Content-Length: %zu\r\n\r\n",
-			signal_http_path(opt.signal), opt.host, c->body.n);
+	if (!opt.is_grpc) {
+		CHECK(buf_printf(&c->out,
+				 "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: "
+				 "application/x-protobuf\r\nContent-Length: %zu\r\n\r\n",
+				 signal_http_path(opt.signal), opt.host, body.n) == ST_OK);
+		put(c, body.p, body.n);
+		return;
 	}
+	uint8_t head[FRAME_HEADER];
+	p->stream_id = c->next_stream;
+	c->next_stream += 2;
+	put_frame_header(head, grpc_headers_n, FRAME_HEADERS, FLAG_END_HEADERS, p->stream_id);
+	put(c, head, sizeof(head));
+	put(c, grpc_headers, grpc_headers_n);
+	c->sending = p;
+	c->left = body;
 }
 
 /* Gives the connection its next request where one is due. */
@@ -230,26 +231,34 @@ static bool next_request(struct connection *c, int64_t now)
 	return true;
 }
 
-/* Bytes that may be sent of the body now; for gRPC, begins a DATA frame where none is open. */
-static size_t sendable(struct connection *c)
+/* The next DATA frame. False: no window. */
+static bool put_data(struct connection *c)
 {
-	size_t left = c->body.n - c->body_sent;
-	if (!opt.is_grpc || c->chunk_left)
-		return opt.is_grpc ? c->chunk_left : left;
 	int64_t window = c->window < c->sending->window ? c->window : c->sending->window;
+	size_t n = c->left.n < DATA_MAX ? c->left.n : DATA_MAX;
 	if (window <= 0)
-		return 0;
-	size_t n = left < DATA_MAX ? left : DATA_MAX;
+		return false;
 	if ((int64_t)n > window)
 		n = (size_t)window;
-	put_frame_header(c->head, n, FRAME_DATA, n == left ? FLAG_END_STREAM : 0,
+	uint8_t head[FRAME_HEADER];
+	put_frame_header(head, n, FRAME_DATA, n == c->left.n ? FLAG_END_STREAM : 0,
 			 c->sending->stream_id);
-	c->head_n = FRAME_HEADER;
-	c->head_sent = 0;
-	c->chunk_left = n;
+	put(c, head, sizeof(head));
+	put(c, c->left.p, n);
 	c->window -= (int64_t)n;
 	c->sending->window -= (int64_t)n;
-	return n;
+	c->left = bytes_of(c->left.p + n, c->left.n - n);
+	if (c->left.n == 0)
+		c->sending = NULL;
+	return true;
+}
+
+/* As much as the windows, the work and OUT_BYTES allow. */
+static void fill(struct connection *c)
+{
+	int64_t now = now_mono_ns();
+	while (c->out.n < OUT_BYTES && (c->sending ? put_data(c) : next_request(c, now)))
+		;
 }
 
 static void wait_for_write(struct connection *c, bool on)
@@ -265,52 +274,20 @@ static void wait_for_write(struct connection *c, bool on)
 /* Sends until the socket, the window or the work is exhausted. */
 static void pump(struct connection *c)
 {
-	for (;;) {
-		struct iovec iov[3];
-		int count = 0;
-		bool is_mid_frame = c->sending && (c->head_sent > 0 || c->chunk_left) &&
-				    (c->head_sent < c->head_n || c->chunk_left);
-		if (c->control_n && !is_mid_frame) {
-			iov[count++] = (struct iovec){ c->control, c->control_n };
-		} else {
-			if (!c->sending && !next_request(c, now_mono_ns()))
-				break;
-			bool has_head = c->head_sent < c->head_n;
-			size_t n = 0;
-			if (!(opt.is_grpc && has_head && c->body_sent == 0 && !c->chunk_left &&
-			      c->head[3] == FRAME_HEADERS))
-				n = sendable(c);
-			if (c->head_sent < c->head_n)
-				iov[count++] = (struct iovec){ c->head + c->head_sent,
-							       c->head_n - c->head_sent };
-			if (n)
-				iov[count++] =
-					(struct iovec){ (void *)(c->body.p + c->body_sent), n };
-			if (count == 0) /* no window */
-				break;
-		}
-		ssize_t n = writev(c->fd, iov, count);
+	for (fill(c); c->out.n > 0; fill(c)) {
+		ssize_t n = write(c->fd, c->out.p + c->out_sent, c->out.n - c->out_sent);
 		if (n < 0 && errno == EAGAIN) {
 			wait_for_write(c, true);
 			return;
 		}
 		if (n < 0)
-			die("writev");
-		size_t w = (size_t)n;
-		sent_bytes += w;
-		if (iov[0].iov_base == c->control) {
-			memmove(c->control, c->control + w, c->control_n - w);
-			c->control_n -= w;
+			die("write");
+		sent_bytes += (size_t)n;
+		c->out_sent += (size_t)n;
+		if (c->out_sent < c->out.n)
 			continue;
-		}
-		size_t head = c->head_n - c->head_sent;
-		size_t h = w < head ? w : head;
-		c->head_sent += h;
-		c->body_sent += w - h;
-		if (opt.is_grpc)
-			c->chunk_left -= w - h;
-		if (c->head_sent == c->head_n && c->body_sent == c->body.n)
-			c->sending = NULL;
+		c->out_sent = 0;
+		buf_clear(&c->out);
 	}
 	wait_for_write(c, false);
 }
@@ -327,13 +304,6 @@ static void finish(struct connection *c, struct pending *p, bool is_ok)
 	}
 	p->is_open = false;
 	c->open--;
-}
-
-static void send_control(struct connection *c, const void *p, size_t n)
-{
-	CHECK(c->control_n + n <= sizeof(c->control));
-	memcpy(c->control + c->control_n, p, n);
-	c->control_n += n;
 }
 
 static struct pending *pending_of(struct connection *c, uint32_t stream)
@@ -379,7 +349,7 @@ static void on_settings(struct connection *c, const uint8_t *p, size_t n, int fl
 	}
 	uint8_t ack[FRAME_HEADER];
 	put_frame_header(ack, 0, FRAME_SETTINGS, FLAG_ACK, 0);
-	send_control(c, ack, sizeof(ack));
+	put(c, ack, sizeof(ack));
 }
 
 /* Replies carry five bytes of DATA each: their window must be given back too. */
@@ -392,7 +362,7 @@ static void on_data(struct connection *c, size_t n)
 	put_frame_header(update, 4, FRAME_WINDOW_UPDATE, 0, 0);
 	for (int i = 0; i < 4; i++)
 		update[FRAME_HEADER + i] = (uint8_t)(c->received >> (24 - 8 * i));
-	send_control(c, update, sizeof(update));
+	put(c, update, sizeof(update));
 	c->received = 0;
 }
 
@@ -418,7 +388,7 @@ static void on_frame(struct connection *c, int type, int flags, uint32_t stream,
 		uint8_t pong[FRAME_HEADER + 8];
 		put_frame_header(pong, 8, FRAME_PING, FLAG_ACK, 0);
 		memcpy(pong + FRAME_HEADER, p, 8);
-		send_control(c, pong, sizeof(pong));
+		put(c, pong, sizeof(pong));
 	} else if (type == FRAME_GOAWAY || type == 3) {
 		failed++;
 		if (s)
@@ -491,6 +461,7 @@ static int dial(void)
 static void open_connection(struct connection *c)
 {
 	c->fd = dial();
+	buf_init(&c->out, SIZE_MAX, NULL);
 	c->next_stream = 1;
 	c->window = 65535;
 	c->initial_window = 65535;
@@ -499,8 +470,8 @@ static void open_connection(struct connection *c)
 			die("inflater");
 		uint8_t settings[FRAME_HEADER];
 		put_frame_header(settings, 0, FRAME_SETTINGS, 0, 0);
-		send_control(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
-		send_control(c, settings, sizeof(settings));
+		put(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+		put(c, settings, sizeof(settings));
 	}
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &ev))

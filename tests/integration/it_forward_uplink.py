@@ -88,11 +88,12 @@ def test_an_expired_token_parks_the_destination_until_it_is_renewed(start_gatewa
 def test_a_refusal_keeps_the_batch_as_a_dead_letter_with_its_reason(start_gateway):
     with Sink() as sink:
         gateway = start_gateway(config(sink), expect=[r"event=forward\.dead_letter"])
-        sink.answer(400, times=1, body=b"\x08\x03\x12\x0atoo clumsy")  # google.rpc.Status
+        sink.answer(400, body=b"\x08\x03\x12\x0atoo clumsy")  # google.rpc.Status
         ids = send(gateway, "logs", 5)
         gateway.wait_until(lambda: gateway.sqlite("SELECT count(*) FROM dead_letters") == [(1,)], "a dead letter")
         assert gateway.sqlite("SELECT last_status, last_error FROM dead_letters") == [(400, "HTTP 400: too clumsy")]
         assert otlp.queued_ids(gateway) == ids
+        sink.ok()
         more = send(gateway, "logs", 5)
         gateway.wait_drained()
         assert sink.ids() == more

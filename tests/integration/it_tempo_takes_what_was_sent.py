@@ -47,14 +47,14 @@ def test_a_span_that_tempo_cannot_have_becomes_a_dead_letter(start_gateway, kind
     with Tempo() as tempo:
         gateway = start_gateway(config(tempo, kind), expect=[r"event=forward\.dead_letter"])
         message = otlp.request("traces", otlp.new_ids(1))
-        message.resource_spans[0].scope_spans[0].spans[0].trace_id = b"short"
+        message.resource_spans[0].scope_spans[0].spans[0].trace_id = bytes(16)
         assert otlp.post(gateway, "traces", message).status_code == 200
         gateway.wait_drained()
         good = send(gateway)
         gateway.wait_drained()
         assert tempo.ids() == good
         [(reason,)] = gateway.sqlite("SELECT last_error FROM deliveries WHERE state = 'dead'")
-        assert "trace ids must be 128 bit" in reason
+        assert "trace ids must be 128 bit and not zero" in reason
         gateway.assert_balanced()
 
 

@@ -144,7 +144,7 @@ def test_a_rate_is_kept_what_is_urgent_passes_and_a_temporary_rate_frees_it(star
         assert got <= 40 * 1024 * (passed + 1 + 2.5), "more than the rate, a burst and an export"
         assert max(r.body_bytes for r in sink.received) <= 90 * 1024
         assert set(sink.ids()) != set(backlog + urgent)
-        assert uplink(gateway)["waiting"]["rate"] == 1
+        gateway.wait_until(lambda: uplink(gateway)["waiting"]["rate"] == 1, "info waits for the rate")
         assert "for now" not in tidegate(gateway, "uplink")
         tidegate(gateway, "uplink", "default", "--rate", "100Mbit/s", "--for", "1h")
         gateway.wait_drained(5)
@@ -195,6 +195,32 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
         assert "of 1.0 MiB" in said and "daily_budget" in said
         assert metrics['tidegate_destination_next_attempt_timestamp_seconds{destination="central"}'] % 86400 == 0
         assert metrics['tidegate_destination_state_since_timestamp_seconds{destination="central"}'] > 1.7e9
+        gateway.assert_balanced()
+
+
+def test_an_order_for_an_uplink_is_for_all_on_it_and_no_others(start_gateway, tmp_path):
+    with Sink() as sink:
+        on = {"kind": "otlp_http", "endpoint": sink.url, "uplink": "satellite"}
+        gateway = start_gateway({"uplinks": {"satellite": {}}, "destinations": {
+            "one": on, "two": dict(on), "three": {**on, "uplink": "default"},
+            "disk": {"kind": "file", "path": str(tmp_path / "out.jsonl")}}})
+
+        def states():
+            return {d["name"]: d["state"] for d in gateway.admin_get("/api/v1/status").json()["destinations"]}
+
+        assert uplink(gateway, "satellite")["destinations"] == 2 and uplink(gateway)["destinations"] == 1
+        tidegate(gateway, "uplink", "pause", "satellite")
+        gateway.wait_until(lambda: states()["one"] == states()["two"] == "paused", "both are paused")
+        assert states()["three"] == states()["disk"] == "up"
+        order(gateway, "destinations/disk/pause")
+        gateway.wait_until(lambda: states()["disk"] == "paused", "a file can be paused too")
+        ids = send(gateway, 5)
+        sink.wait_ids(ids)
+        assert otlp.queued_ids(gateway, "one") == otlp.queued_ids(gateway, "disk") == ids
+        tidegate(gateway, "uplink", "resume", "satellite")
+        tidegate(gateway, "resume", "disk")
+        gateway.wait_drained()
+        assert sorted(sink.ids()) == sorted(ids * 3)
         gateway.assert_balanced()
 
 

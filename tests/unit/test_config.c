@@ -206,16 +206,18 @@ static const struct {
 	  "t.yaml:2:3: queue.max_sze is no key; did you mean max_size?" },
 	{ "recievers: {}", "t.yaml:1:1: recievers is no key; did you mean receivers?" },
 	{ "routs: []", "t.yaml:1:1: routs is no key; did you mean routes?" },
-	{ "zzz: 1", "t.yaml:1:1: zzz is no key; known here: site, queue, receivers, resource, "
-		    "telemetry, admin, log, "
-		    "shutdown_timeout, uplinks, destinations, routes" },
+	{ "zzz: 1",
+	  "t.yaml:1:1: zzz is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "receivers: {otlp: {htp: {}}}",
 	  "t.yaml:1:20: receivers.otlp.htp is no key; did you mean http?" },
 	{ "queue.path: x",
 	  "t.yaml:1:1: queue.path is no key: sections are nested, not joined by dots" },
-	{ "\"\": x", "t.yaml:1:1:  is no key; known here: site, queue, receivers, resource, "
-		     "telemetry, admin, log, "
-		     "shutdown_timeout, uplinks, destinations, routes" },
+	{ "\"\": x",
+	  "t.yaml:1:1:  is no key; known here: site, queue, dead_letters, receivers, resource, "
+	  "telemetry, admin, log, "
+	  "shutdown_timeout, uplinks, destinations, routes" },
 	{ "queue: 5", "t.yaml:1:8: queue is a mapping" },
 	{ "queue: [path]", "t.yaml:1:8: queue is a mapping" },
 	{ "site: {a: b}", "t.yaml:1:7: site is a single value, not a mapping" },
@@ -311,6 +313,24 @@ static const struct {
 	{ "destinations: {a: {kind: file, path: x, compression: gzip}}",
 	  "t.yaml:1:41: destination a: compression is no key of its kind, but of otlp_http, "
 	  "otlp_grpc" },
+	{ "destinations: {a: {kind: prometheus}}",
+	  "t.yaml:1:16: destination a: endpoint is missing: the URL of the receiver, as in "
+	  "http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: \"http://h:9090/\"}}",
+	  "t.yaml:1:48: destination a: endpoint has no path: write the whole URL of the receiver, "
+	  "as in http://prometheus:9090/api/v1/write" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, prometheus: {protocol: 3}}}",
+	  "t.yaml:1:81: prometheus.protocol: \"3\" is none of auto, 1.0, 2.0" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w, prometheus: "
+	  "{external_labels: {a.b: x}}}}",
+	  "t.yaml:1:90: destination a: prometheus.external_labels: \"a.b\" is no label name: "
+	  "letters, digits and _, no digit first, not __ first" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h, headers: {x: y}, "
+	  "prometheus: {external_label: {}}}}",
+	  "t.yaml:1:88: prometheus.external_label is no key; did you mean external_labels?" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w}}\n"
+	  "routes: [{match: {signal: logs}, to: a}]",
+	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },
@@ -343,8 +363,8 @@ static const struct {
 	  "what "
 	  "is older than half of max_chunk_age behind the newest of its stream. Leave order at "
 	  "fifo" },
-	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h', order: fresh_first}}",
-	  "t.yaml:1:67: destination a: order: fresh_first would lose the backlog: Prometheus "
+	{ "destinations: {a: {kind: prometheus, endpoint: 'http://h/w', order: fresh_first}}",
+	  "t.yaml:1:69: destination a: order: fresh_first would lose the backlog: Prometheus "
 	  "refuses "
 	  "samples that are older than the newest of their series. Set "
 	  "prometheus.out_of_order_window to the out_of_order_time_window of the server, or leave "
@@ -529,7 +549,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 		"site: \"a\\\"b\\\\c $$x \\u00fc \\u0085 \\ufeff\\t\"\n"
 		"admin: {token: hush}\n"
 		"queue: {max_size: 20MB, commit_interval: 1500ms}\n"
-		"resource: {attributes: {\"k: ]\": \"v\\n\"}}\n"
+		"resource: {attributes: {\"k: ]$\": \"v\\n\"}}\n"
 		"destinations:\n"
 		"  one: {kind: otlp_http, endpoint: 'http://me:hush@h/p@th', headers: {x: hush}}\n"
 		"  two: {kind: file, path: p}\n"
@@ -549,7 +569,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 	ck_assert_str_eq(again->site, c->site);
 	ck_assert_uint_eq(again->queue_max_size, c->queue_max_size);
 	ck_assert_int_eq(again->queue_commit_interval, c->queue_commit_interval);
-	ck_assert_str_eq(again->resource_attributes.items[0].key, "k: ]");
+	ck_assert_str_eq(again->resource_attributes.items[0].key, "k: ]$");
 	ck_assert_str_eq(again->resource_attributes.items[0].value, "v\n");
 	ck_assert_uint_eq(again->destination_count, 2);
 	ck_assert_uint_eq(again->routes[0].class_mask, c->routes[0].class_mask);

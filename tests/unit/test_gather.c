@@ -7,7 +7,7 @@
 
 #include "tests/support/expect.h"
 
-enum { FILE_BYTES = 4 * GATHER_BYTES, CALLS_MAX = 32 };
+enum { FILE_BYTES = 5 * GATHER_BYTES, CALLS_MAX = 32 };
 
 /* A file in memory that notes how it was written. */
 struct fake {

@@ -1,24 +1,35 @@
 /* What the queue promises, against a model that fits a page: after any sequence of puts,
- * settlements and restarts the books are the model's, to the record, and balance.
+ * settlements, replays, purges, expiry, eviction, crashes and restarts the books are the model's,
+ * to the record, and balance.
  *
- * The model keeps, for each batch, its records and its state at each destination, and sums up. It
- * knows nothing of rows. Sequences are random, but seeded: a failure names seed and step. */
+ * The model keeps, for each batch, its records, its time and its state at each destination, and
+ * sums up. It knows nothing of rows. What is evicted it does not predict, but judges: a whole
+ * batch, of the class that has to go, and none that is older stays. Sequences are random, but
+ * seeded: a failure names seed and step. A crash leaves the files as they are, log and all. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gateway/base/log.h"
+#include "gateway/base/now.h"
+#include "storage/evict.h"
+#include "storage/redrive.h"
 #include "tests/support/expect.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/queue_client.h"
 
 enum { STEPS = 250, DESTINATIONS = 3, BATCHES_MAX = 1024 };
 enum state { ABSENT, READY, DEAD, GONE };
-enum column { ACCEPTED, DELIVERED, QUEUED, DIED, REJECTED, COLUMN_COUNT };
+enum column { ACCEPTED, DELIVERED, QUEUED, DIED, REJECTED, EXPIRED, EVICTED, PURGED, COLUMN_COUNT };
+#define HOUR  (INT64_C(3600) * NS_PER_S)
+#define TODAY INT64_C(1780272000000000000) /* 2026-06-01 */
 
 struct model_batch {
 	int64_t id;
 	enum signal signal;
+	enum record_class class;
+	int64_t received_ns; /* of the boot clock */
 	int64_t records;
 	enum state state[DESTINATIONS];
 };
@@ -39,6 +50,10 @@ static char what[64];
 static struct facts facts;
 static uint64_t random_state;
 
+/* By class: critical data is for ever, and never evicted. */
+static const int64_t max_age[RECORD_CLASS_COUNT] = { 0, 2 * HOUR, HOUR };
+static const bool may_evict[RECORD_CLASS_COUNT] = { false, true, true };
+
 static uint32_t pick(uint32_t count)
 {
 	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -51,7 +66,9 @@ static struct writer *open_writer(void)
 	struct writer *w = NULL;
 	const struct writer_options o = { .path = path,
 					  .max_size_bytes = UINT64_C(1) << 30,
-					  .checkpoint_bytes = 512 << 10 };
+					  .checkpoint_bytes = 512 << 10,
+					  .limits.max_age_ns = { max_age[0], max_age[1],
+								 max_age[2] } };
 	enum status st = writer_open(&o, &w, &e);
 	ck_assert_msg(st == ST_OK, "%s: open: %s", what, e.text);
 	for (int i = 0; i < DESTINATIONS; i++) {
@@ -82,6 +99,8 @@ static void learn_put(const struct client_request *r)
 {
 	struct model_batch *b = find_batch(facts.batch_of[r->id]);
 	b->signal = r->signal;
+	b->class = r->class;
+	b->received_ns = now_boot_ns();
 	b->records += r->records;
 	for (int i = 0; i < DESTINATIONS; i++) {
 		if (!(r->destinations >> i & 1))
@@ -102,7 +121,7 @@ static void step_put(struct writer *w)
 	for (size_t i = 0; i < count; i++)
 		r[i] = (struct client_request){ .id = ++model.next_request,
 						.signal = signal,
-						.class = (enum record_class)pick(2),
+						.class = (enum record_class)pick(3),
 						.records = 1 + pick(20),
 						.size = 20 + pick(3000),
 						.destinations = 1 + pick(7) };
@@ -156,6 +175,158 @@ static void step_settle(struct writer *w)
 		learn_settled(&model.batches[at[i]], slot, outcome, rejected);
 }
 
+/* Deliveries that a rule takes: all of the state, into the column. */
+static void learn_gone(struct model_batch *b, int slot, enum column column)
+{
+	model.sums[slot][b->signal][column] += b->records;
+	b->state[slot] = GONE;
+}
+
+/* People: a few of one destination's, whatever their state. */
+static void step_redrive(struct writer *w)
+{
+	struct redrive r = { .action = pick(2) ? REDRIVE_REPLAY : REDRIVE_PURGE,
+			     .detail = "the test says so" };
+	int slot = (int)pick(DESTINATIONS);
+	r.state = r.action == REDRIVE_REPLAY || pick(2) ? DELIVERY_DEAD : DELIVERY_READY;
+	r.destination_id = ids[slot];
+	if (!model.count)
+		return;
+	for (r.count = 0; r.count < 3; r.count++)
+		r.batch_ids[r.count] = model.batches[pick((uint32_t)model.count)].id;
+	enum status st = redrive_run(w, &r);
+	ck_assert_msg(st == ST_OK, "%s: redrive: %s", what, status_name(st));
+	for (size_t i = 0; i < r.count; i++) {
+		struct model_batch *b = find_batch(r.batch_ids[i]);
+		if (b->state[slot] != (r.state == DELIVERY_DEAD ? DEAD : READY))
+			continue;
+		if (r.action == REDRIVE_PURGE)
+			learn_gone(b, slot, PURGED);
+		else
+			b->state[slot] = READY;
+	}
+}
+
+/* Time passes; the wall clock may say what it likes. What is too old goes, and nothing else. */
+static void step_expire(struct writer *w)
+{
+	static const int64_t walls[] = { 0, TODAY, TODAY + 3650 * 24 * HOUR };
+	static const char sql[] =
+		"SELECT ifnull(sum(records), 0) FROM totals WHERE outcome = 'expired'";
+	const int64_t none = 1000000;
+	int64_t want = 0;
+	now_fake(walls[pick(3)], now_boot_ns() + pick(40) * (HOUR / 60));
+	for (int k = 0; k < model.count; k++) {
+		struct model_batch *b = &model.batches[k];
+		bool is_old =
+			max_age[b->class] && now_boot_ns() - b->received_ns >= max_age[b->class];
+		for (int i = 0; i < DESTINATIONS && is_old; i++)
+			if (b->state[i] == READY)
+				learn_gone(b, i, EXPIRED);
+	}
+	for (int i = 0; i < DESTINATIONS; i++)
+		for (int s = 0; s < SIGNAL_COUNT; s++)
+			want += model.sums[i][s][EXPIRED];
+	for (int i = 0; i < 500 && facts_int(path, sql) != want; i++) {
+		now_fake_advance(10 * NS_PER_MS);
+		(void)client_settle(w, ids[0], &none, 1, SETTLE_DELIVERED, 0);
+	}
+	ck_assert_msg(facts_int(path, sql) == want, "%s: %lld expired, expected %lld", what,
+		      (long long)facts_int(path, sql), (long long)want);
+}
+
+struct evict_job {
+	struct write_job job;
+	enum record_class arriving;
+	size_t count;
+	struct chan done;
+};
+
+static enum status apply_evict(struct queue *q, struct write_job *job)
+{
+	struct evict_job *e = (struct evict_job *)job;
+	return evict_some(q, may_evict, e->arriving, &e->count);
+}
+
+static void evict_is_done(struct write_job *job, enum status st)
+{
+	ck_assert(st == ST_OK);
+	chan_give_item(&((struct evict_job *)job)->done, &job->item);
+}
+
+static bool has_state(const struct model_batch *b, enum state state)
+{
+	bool has = false;
+	for (int i = 0; i < DESTINATIONS; i++)
+		has = has || b->state[i] == state;
+	return has;
+}
+
+/* Of two batches that may go, which first: what nobody needs, the less urgent, the older. */
+static int64_t rank(const struct model_batch *b)
+{
+	int64_t tier = has_state(b, READY) ? 1 : 0;
+	return (tier << 48) + ((int64_t)(RECORD_CLASS_COUNT - b->class) << 40) + b->id;
+}
+
+static void step_evict(struct writer *w)
+{
+	struct evict_job e = { .job = { .apply = apply_evict, .done = evict_is_done },
+			       .arriving = (enum record_class)pick(3) };
+	int64_t last = 0;
+	int64_t first_kept = INT64_MAX;
+	ck_assert(chan_init(&e.done, CHAN_WAKE_WAIT) == ST_OK);
+	writer_give(w, &e.job);
+	while (!chan_wait_all(&e.done, INT64_MAX))
+		continue;
+	chan_done(&e.done);
+	static char kept[BATCHES_MAX * 8];
+	ck_assert(facts_text(path, "SELECT ',' || ifnull(group_concat(id), '') || ',' FROM batches",
+			     kept, sizeof(kept)));
+	for (int k = 0; k < model.count; k++) {
+		struct model_batch *b = &model.batches[k];
+		char name[32];
+		if (!has_state(b, READY) && !has_state(b, DEAD))
+			continue;
+		(void)snprintf(name, sizeof(name), ",%lld,", (long long)b->id);
+		bool may_go = may_evict[b->class] && b->class >= e.arriving;
+		if (strstr(kept, name)) {
+			if (may_go && rank(b) < first_kept)
+				first_kept = rank(b);
+			continue;
+		}
+		ck_assert_msg(may_go, "%s: batch %lld was not to go", what, (long long)b->id);
+		last = rank(b) > last ? rank(b) : last;
+		for (int i = 0; i < DESTINATIONS; i++)
+			if (b->state[i] == READY || b->state[i] == DEAD)
+				learn_gone(b, i, EVICTED);
+	}
+	ck_assert_msg(last < first_kept, "%s: evicted in the wrong order", what);
+	ck_assert_msg(last > 0 || first_kept == INT64_MAX, "%s: nothing was evicted", what);
+}
+
+/* The process is gone between two instructions: what the files hold at that moment is what is left.
+ */
+static struct writer *step_crash(struct writer *w)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	char from[CLIENT_PATH_SIZE + 32];
+	char to[CLIENT_PATH_SIZE + 32];
+	for (int i = 0; i < 2; i++) {
+		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
+		(void)snprintf(to, sizeof(to), "%s.kept%s", path, suffixes[i]);
+		client_copy_file(from, to);
+	}
+	writer_stop(w);
+	for (int i = 0; i < 3; i++) {
+		(void)snprintf(to, sizeof(to), "%s%s", path, suffixes[i]);
+		(void)snprintf(from, sizeof(from), "%s.kept%s", path, suffixes[i]);
+		(void)unlink(to);
+		(void)rename(from, to);
+	}
+	return open_writer();
+}
+
 /* ---- the comparison ---- */
 
 static void add_what_stays(int64_t sums[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT])
@@ -176,7 +347,7 @@ static void add_what_stays(int64_t sums[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT
 static void read_books(int64_t sums[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT])
 {
 	static const char sql[] = "SELECT destination, signal, accepted, delivered, queued, dead, "
-				  "rejected, difference"
+				  "rejected, expired, evicted, purged, difference"
 				  " FROM balance";
 	sqlite3 *db = NULL;
 	sqlite3_stmt *stmt = NULL;
@@ -185,8 +356,8 @@ static void read_books(int64_t sums[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT])
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(stmt, 0);
 		const char *signal = (const char *)sqlite3_column_text(stmt, 1);
-		ck_assert_msg(sqlite3_column_int64(stmt, 7) == 0, "%s: %s does not balance", what,
-			      name);
+		ck_assert_msg(sqlite3_column_int64(stmt, 2 + COLUMN_COUNT) == 0,
+			      "%s: %s does not balance", what, name);
 		for (int i = 0; i < DESTINATIONS; i++)
 			for (int s = 0; s < SIGNAL_COUNT; s++)
 				for (int c = 0; c < COLUMN_COUNT; c++)
@@ -201,7 +372,8 @@ static void read_books(int64_t sums[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT])
 static void compare_books(void)
 {
 	static const char *const columns[COLUMN_COUNT] = { "accepted", "delivered", "queued",
-							   "dead", "rejected" };
+							   "dead",     "rejected",  "expired",
+							   "evicted",  "purged" };
 	int64_t want[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT];
 	int64_t got[DESTINATIONS][SIGNAL_COUNT][COLUMN_COUNT] = { 0 };
 	add_what_stays(want);
@@ -238,17 +410,26 @@ START_TEST(the_queue_does_what_the_model_does)
 	memset(&model, 0, sizeof(model));
 	memset(ids, 0, sizeof(ids));
 	random_state = (uint64_t)_i + 1;
+	now_fake(TODAY, HOUR);
 	client_make_dir(dir, sizeof(dir), "model");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	struct writer *w = open_writer();
 	for (int step = 0; step < STEPS; step++) {
 		(void)snprintf(what, sizeof(what), "seed %d, step %d", _i + 1, step);
-		uint32_t choice = pick(20);
+		uint32_t choice = pick(24);
 		if (choice == 0) {
 			writer_stop(w);
 			compare_rows();
 			w = open_writer();
-		} else if (choice < 11) {
+		} else if (choice == 1) {
+			w = step_crash(w);
+		} else if (choice == 2) {
+			step_expire(w);
+		} else if (choice == 3) {
+			step_evict(w);
+		} else if (choice < 6) {
+			step_redrive(w);
+		} else if (choice < 14) {
 			step_put(w);
 		} else {
 			step_settle(w);
@@ -258,6 +439,7 @@ START_TEST(the_queue_does_what_the_model_does)
 	writer_stop(w);
 	compare_rows();
 	client_remove_dir(dir);
+	now_fake_off();
 }
 END_TEST
 
