@@ -233,15 +233,22 @@ static enum exit_code wait_for_few(struct replay *r, size_t *ret_waiting)
 	return rc;
 }
 
+/* What is said on the way: JSON is one document, at the end. */
+static FILE *progress(const struct replay *r)
+{
+	return r->o->is_json ? stderr : stdout;
+}
+
 /* ATTENTION: they were not all delivered; said so. */
 static enum exit_code judge_few(struct replay *r)
 {
 	size_t waiting = 0;
 	int64_t dead = 0;
 	long long n = r->few.records;
-	(void)printf("replayed %lld records in %lld batches as a trial, waiting for them\n", n,
-		     (long long)r->few.batches);
-	(void)fflush(stdout);
+	(void)fprintf(progress(r),
+		      "replayed %lld records in %lld batches as a trial, waiting for them\n", n,
+		      (long long)r->few.batches);
+	(void)fflush(progress(r));
 	enum exit_code rc = wait_for_few(r, &waiting);
 	if (rc == EXIT_CODE_DONE)
 		rc = count_dead(r, &dead);
@@ -249,18 +256,20 @@ static enum exit_code judge_few(struct replay *r)
 		return rc;
 	int64_t again = dead - (r->dead - r->few.records);
 	if (waiting) {
-		(void)printf("%zu of them still wait after %d s: is the destination up? "
-			     "(tidegate status); the rest stays dead\n",
-			     waiting, r->o->timeout_s);
+		(void)fprintf(progress(r),
+			      "%zu of them still wait after %d s: is the destination up? "
+			      "(tidegate status); the rest stays dead\n",
+			      waiting, r->o->timeout_s);
 		return EXIT_CODE_ATTENTION;
 	}
 	if (again > 0) {
-		(void)printf("%lld records died again (tidegate dead-letters says why); "
-			     "the rest stays dead\n",
-			     (long long)again);
+		(void)fprintf(progress(r),
+			      "%lld records died again (tidegate dead-letters says why); "
+			      "the rest stays dead\n",
+			      (long long)again);
 		return EXIT_CODE_ATTENTION;
 	}
-	(void)printf("all of them were delivered\n");
+	(void)fprintf(progress(r), "all of them were delivered\n");
 	return EXIT_CODE_DONE;
 }
 
@@ -277,7 +286,7 @@ static enum exit_code try_few(struct replay *r)
 	if (rc != EXIT_CODE_DONE)
 		return rc;
 	if (r->few.batches == 0) {
-		(void)printf("no dead letter matches\n");
+		(void)fprintf(progress(r), "no dead letter matches\n");
 		return rc;
 	}
 	rc = judge_few(r);
@@ -289,9 +298,23 @@ static enum exit_code try_few(struct replay *r)
 	else
 		(void)json_object_del(r->body, "limit");
 	rc = call_all(&r->plan, path, r->body, &r->rest);
-	(void)printf("and the rest: ");
-	print_totals(r->o, &r->rest, "replayed");
+	if (!r->o->is_json) {
+		(void)printf("and the rest: ");
+		print_totals(r->o, &r->rest, "replayed");
+	}
 	return rc;
+}
+
+static enum exit_code print_replay(const struct replay *r, enum exit_code rc)
+{
+	json_t *o = json_pack("{s:s, s:b, s:{s:I, s:I}, s:{s:I, s:I}}", "destination",
+			      destination_of(r->o), "is_fine", rc == EXIT_CODE_DONE, "trial",
+			      "batches", (json_int_t)r->few.batches, "records",
+			      (json_int_t)r->few.records, "rest", "batches",
+			      (json_int_t)r->rest.batches, "records", (json_int_t)r->rest.records);
+	enum exit_code printed = o ? cli_print_json(o) : EXIT_CODE_FAILED;
+	json_decref(o);
+	return printed == EXIT_CODE_DONE ? rc : printed;
 }
 
 /* For a URL: the names of destinations need no more, others are for the gateway to refuse. */
@@ -330,6 +353,8 @@ enum exit_code cli_dead_replay(const struct cli_options *o)
 			rc = print_result(o, &r.rest, "replayed");
 	} else if (rc == EXIT_CODE_DONE) {
 		rc = try_few(&r);
+		if (o->is_json && (rc == EXIT_CODE_DONE || rc == EXIT_CODE_ATTENTION))
+			rc = print_replay(&r, rc);
 	}
 	json_decref(r.body);
 	json_decref(r.few.ids);

@@ -361,7 +361,7 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 	if (c.parameters.is_otlp)
 		type = "application/x-protobuf";
 	enum MHD_Result queued = MHD_NO;
-	if (!st && c.stream.next) {
+	if (!st && route && c.stream.next) {
 		queued = reply_stream(a, con, route, &c.stream);
 	} else {
 		if (st && !(is_open && c.out.n > 0)) {

@@ -23,11 +23,13 @@
 enum { WINDOW_ROWS = 2000, CLASS_SHIFT = 56 };
 #define ID_MASK ((INT64_C(1) << CLASS_SHIFT) - 1)
 
-#define OWED_COLUMNS                                                                        \
-	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "          \
-	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, "              \
-	"q.last_attempt_at, b.received_at FROM deliveries q LEFT JOIN batches b ON b.id = " \
-	"q.batch_id WHERE q.destination_id = ?1 "
+/* received_at as the clock of its boot was corrected to. */
+#define OWED_COLUMNS                                                                              \
+	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "                \
+	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, q.last_attempt_at, " \
+	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "               \
+	"LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t ON t.id = b.boot "            \
+	"WHERE q.destination_id = ?1 "
 
 static const char ready_sql[] =
 	OWED_COLUMNS "AND q.state = 'ready' AND (q.priority, q.batch_id) > (?2, ?3) "

@@ -5,6 +5,7 @@
  * themselves, within their handshakes. */
 #include "gateway/forward/check_tls.h"
 
+#include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <poll.h>
@@ -68,7 +69,10 @@ static void start(struct peer *p, const char *host, int fd)
 	CHECK(gnutls_set_default_priority(p->session) == 0);
 	CHECK(gnutls_credentials_set(p->session, GNUTLS_CRD_CERTIFICATE, p->credentials) == 0);
 	(void)gnutls_alpn_set_protocols(p->session, protocols, 2, 0);
-	(void)gnutls_server_name_set(p->session, GNUTLS_NAME_DNS, host, strlen(host));
+	/* A name only: addresses are not for SNI (RFC 6066, 3). */
+	unsigned char address[sizeof(struct in6_addr)];
+	if (inet_pton(AF_INET, host, address) != 1 && inet_pton(AF_INET6, host, address) != 1)
+		(void)gnutls_server_name_set(p->session, GNUTLS_NAME_DNS, host, strlen(host));
 	gnutls_transport_set_int(p->session, fd);
 	gnutls_handshake_set_timeout(p->session, GNUTLS_INDEFINITE_TIMEOUT);
 }

@@ -115,13 +115,12 @@ static enum status put_label(struct loki_index *x, struct bytes name, struct byt
 			     bool *is_first)
 {
 	struct buf *out = &x->text;
-	bool is_cut;
 	if (value.n == 0)
 		return ST_OK;
 	enum status st = *is_first ? ST_OK : buf_append_str(out, x->form->is_json ? "," : ", ");
 	*is_first = false;
 	if (st || !x->form->is_json)
-		return st ? st : loki_label(name, value, out, &is_cut);
+		return st ? st : loki_label(name, value, out);
 	st = json_put_string(out, name);
 	if (!st)
 		st = buf_append_byte(out, ':');

@@ -78,14 +78,10 @@ static enum status put_quoted(struct bytes s, struct buf *out)
 	return st ? st : buf_append_byte(out, '"');
 }
 
-enum status loki_label(struct bytes name, struct bytes value, struct buf *out, bool *ret_is_cut)
+enum status loki_label(struct bytes name, struct bytes value, struct buf *out)
 {
-	struct bytes cut = loki_cut(value, LOKI_LABEL_VALUE_MAX);
 	enum status st = buf_append(out, name);
 	if (!st)
 		st = buf_append_byte(out, '=');
-	if (!st)
-		st = put_quoted(cut, out);
-	*ret_is_cut = cut.n < value.n;
-	return st;
+	return st ? st : put_quoted(loki_cut(value, LOKI_LABEL_VALUE_MAX), out);
 }

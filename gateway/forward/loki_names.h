@@ -17,9 +17,8 @@ enum {
  * gets "key_" (or "key" where it begins with an underscore) in front. Cut at LOKI_NAME_MAX. */
 MUST_USE enum status loki_name(struct bytes attribute, struct buf *out);
 /* Appends name="value" as LogQL writes it, the value cut to LOKI_LABEL_VALUE_MAX at a whole
- * character. *ret_is_cut says so. */
-MUST_USE enum status loki_label(struct bytes name, struct bytes value, struct buf *out,
-				bool *ret_is_cut);
+ * character. */
+MUST_USE enum status loki_label(struct bytes name, struct bytes value, struct buf *out);
 /* The longest prefix of s of at most max bytes that ends at a whole character. */
 struct bytes loki_cut(struct bytes s, size_t max);
 

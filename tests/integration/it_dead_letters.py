@@ -127,6 +127,12 @@ def test_replay_on_the_command_line_tries_a_few_first(start_gateway, sink):
                     "--first", "2", code=6)
     assert "died again" in said and "the rest stays" in said
     wait_dead(gateway, 8)
+    done = subprocess.run([binary(), "dead-letters", "replay", "--destination", "central", "--first", "2", "-o", "json",
+                           "--endpoint", f"127.0.0.1:{gateway.admin_port}"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 6
+    assert json.loads(done.stdout) == {"destination": "central", "is_fine": False, "trial": {"batches": 2, "records": 2},
+                                       "rest": {"batches": 0, "records": 0}}
+    wait_dead(gateway, 8)
     sink.ok()
     said = tidegate(gateway, "dead-letters", "replay", "--destination", "central", "--reason", "HTTP 400: bad label",
                     "--first", "2")

@@ -125,6 +125,26 @@ START_TEST(a_selector_chooses_by_each_of_its_fields)
 }
 END_TEST
 
+START_TEST(ages_go_by_the_corrected_clock)
+{
+	struct chosen c;
+	begin();
+	put(SIGNAL_LOGS, RECORD_CLASS_INFO, A);
+	writer_stop(writer);
+	/* It was received before the clock was set, and now we know when that was. */
+	queue_file_exec(file.path,
+			"DROP TABLE boots;"
+			"CREATE TABLE boots (id INTEGER PRIMARY KEY, offset_ns INTEGER);"
+			"INSERT INTO boots VALUES (9, 5000);"
+			"UPDATE batches SET received_at = 7, boot = 9, received_mono = 10");
+	struct inspect_selector s = { .destination = "alpha", .received_to_ns = 5009 };
+	ck_assert_uint_eq(choose(&c, &s), 0);
+	s.received_to_ns = 5010;
+	ck_assert_uint_eq(choose(&c, &s), 1);
+	queue_file_remove(&file);
+}
+END_TEST
+
 START_TEST(pages_meet_over_classes)
 {
 	struct chosen c;
@@ -252,6 +272,7 @@ int main(void)
 {
 	const TTest *const cases[] = {
 		a_selector_chooses_by_each_of_its_fields,
+		ages_go_by_the_corrected_clock,
 		pages_meet_over_classes,
 		a_replayed_dead_letter_is_ready_and_keeps_its_history,
 		a_purge_is_counted_and_written_into_the_ledger,
