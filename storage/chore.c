@@ -20,6 +20,7 @@
 #define LOOK_NS   (2 * NS_PER_MS)
 #define PAUSE_NS  (5 * NS_PER_MS)
 #define VACUUM_NS (40 * NS_PER_MS)
+#define WALK_NS   (40 * NS_PER_MS)
 #define AGAIN_NS  (NS_PER_S)
 #define SLEEP_NS  (5 * NS_PER_S)
 #define BOOT_NS   (60 * NS_PER_S)
@@ -56,8 +57,9 @@ static enum status look_at_rows(struct writer *w, int64_t now, int64_t *io_next)
 	if (!st)
 		st = bounds_look(&c->bounds, q, now_mono_ns() + LOOK_NS, &c->is_due[CHORE_BOUNDS],
 				 &next);
-	if (next < now + PAUSE_NS)
-		next = now + PAUSE_NS;
+	/* A walk goes on after a pause. */
+	if (next < now + WALK_NS)
+		next = now + WALK_NS;
 	*io_next = next < *io_next ? next : *io_next;
 	return st;
 }
@@ -164,8 +166,11 @@ static enum status apply(struct queue *q, struct write_job *job)
 static void take_over(struct chore *c, int64_t now)
 {
 	struct writer *w = c->w;
-	if (c->is_due[CHORE_ROOM])
-		c->next_ns[CHORE_ROOM] = c->is_done[CHORE_ROOM] ? now + AGAIN_NS / 10 : now;
+	if (c->is_due[CHORE_ROOM]) {
+		/* Where nothing is left that may go, there is no use in trying. */
+		int64_t pause = admit_wants_room(w) ? SLEEP_NS : AGAIN_NS / 10;
+		c->next_ns[CHORE_ROOM] = c->is_done[CHORE_ROOM] ? now + pause : now;
+	}
 	if (c->is_due[CHORE_EXPIRE])
 		c->next_ns[CHORE_EXPIRE] = c->is_done[CHORE_EXPIRE] ? now + AGAIN_NS : now;
 	if (c->is_due[CHORE_BOUNDS])

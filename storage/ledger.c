@@ -8,8 +8,8 @@
  * no rows any more: the first ones stay. The balance does not come from here, but from `totals`.
  *
  * A folded row keeps the smallest id of its rows, and the newest row of all is left alone: whoever
- * follows the ledger by ids neither sees a loss twice nor misses one, as long as he is less than a
- * day behind.
+ * follows the ledger by ids neither sees a loss twice nor misses one. The one that reports losses
+ * as telemetry says how far it is (settings.losses_reported), and is waited for, a week at most.
  *
  * A pass goes through the table in slices of SLICE rows; rows of one slice are folded. What the
  * border of a slice keeps apart meets in a later pass, when the slices hold fewer rows each. */
@@ -25,6 +25,7 @@ enum { SLICE = 128, WORD = 16, DETAIL = 256 };
 #define HOUR_NS  (INT64_C(3600) * NS_PER_S)
 #define DAY_NS   (24 * HOUR_NS)
 #define MONTH_NS (30 * DAY_NS)
+#define WAIT_NS  (7 * DAY_NS) /* for a report that does not get through */
 
 struct row {
 	int64_t id;
@@ -58,6 +59,8 @@ static enum status read_slice(struct queue *q, int64_t cursor, struct row *rows,
 	stmt_bind_int(s, 1, cursor);
 	stmt_bind_int(s, 2, boot_wall_ns(&q->boot) - DAY_NS);
 	stmt_bind_int(s, 3, SLICE);
+	stmt_bind_int(s, 4, boot_wall_ns(&q->boot) - WAIT_NS);
+	stmt_bind_int(s, 5, INT64_MAX);
 	while (n < SLICE && (st = stmt_step(s, &q->err)) == ST_OK) {
 		struct row *r = &rows[n++];
 		*r = (struct row){ .id = sqlite3_column_int64(s, 0),

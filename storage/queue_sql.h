@@ -106,7 +106,8 @@
 	X(LEDGER_OLD,                                                                              \
 	  "SELECT id, at, destination_id, signal, class, reason, records, bytes, first_time, "     \
 	  "last_time, detail FROM losses WHERE id > ?1 AND id < (SELECT max(id) FROM losses) "     \
-	  "AND at < ?2 ORDER BY id LIMIT ?3")                                                      \
+	  "AND at < ?2 AND (at < ?4 OR id <= coalesce((SELECT value FROM settings "                \
+	  "WHERE name = 'losses_reported'), ?5)) ORDER BY id LIMIT ?3")                            \
 	X(LEDGER_MERGE,                                                                            \
 	  "UPDATE losses SET records = ?2, bytes = ?3, first_time = ?4, last_time = ?5 "           \
 	  "WHERE id = ?1")                                                                         \

@@ -21,11 +21,13 @@ struct out {
 	char *p;
 	size_t n;
 	size_t room; /* without the NUL */
+	bool is_cut;
 };
 
 static void put(struct out *o, const char *text, size_t n)
 {
-	if (n > o->room - o->n)
+	o->is_cut |= n > o->room - o->n;
+	if (o->is_cut)
 		n = o->room - o->n;
 	memcpy(o->p + o->n, text, n);
 	o->n += n;
@@ -56,15 +58,17 @@ static size_t quoted_length(const char *p)
 	return p[n] ? n + 1 : 0;
 }
 
-static bool is_status(const char *start, const char *p, size_t n)
+/* By what was written: a reason is to be its own reason. */
+static bool is_status(const struct out *o, size_t n)
 {
-	return n == 3 && p - start >= 5 && memcmp(p - 5, "HTTP ", 5) == 0;
+	return n == 3 && o->room - o->n >= n && o->n >= 5 &&
+	       memcmp(o->p + o->n - 5, "HTTP ", 5) == 0;
 }
 
 void reason_of(const char *error, char *ret, size_t size)
 {
 	struct out o = { .p = ret, .room = size - 1 };
-	for (const char *p = error ? error : ""; *p && o.n < o.room;) {
+	for (const char *p = error ? error : ""; *p && !o.is_cut;) {
 		bool has_digit = false;
 		size_t n = 0;
 		if (*p == '"' && p > error && p[-1] == '=')
@@ -72,7 +76,7 @@ void reason_of(const char *error, char *ret, size_t size)
 		bool is_value = n > 0;
 		if (!n)
 			n = word_length(p, &has_digit);
-		bool is_kept = n > 0 && !is_value && (!has_digit || is_status(error, p, n));
+		bool is_kept = n > 0 && !is_value && (!has_digit || is_status(&o, n));
 		if (!n) {
 			n = 1;
 			put(&o, (unsigned char)*p < 0x20 || *p == 0x7f ? " " : p, 1);
@@ -83,6 +87,7 @@ void reason_of(const char *error, char *ret, size_t size)
 		}
 		p += n;
 	}
-	o.n = characters_whole(ret, o.n);
+	if (o.is_cut)
+		o.n = characters_whole(ret, o.n);
 	ret[o.n] = '\0';
 }

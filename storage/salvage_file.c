@@ -37,6 +37,7 @@ struct salvage_file {
 	sqlite3 *db;
 	struct salvage_header *header; /* NULL: its own can be read */
 	sqlite3_stmt *batch;
+	sqlite3_stmt *time; /* NULL: a file of version 1 */
 	sqlite3_stmt *body;
 	sqlite3_stmt *owed;
 	sqlite3_stmt *owed_by_index[2]; /* ready, dead */
@@ -50,6 +51,9 @@ static const char BATCH_SQL[] =
 	"SELECT id, received_at, signal, class, encoding, requests, records, raw_bytes,"
 	" stored_bytes, first_time, last_time, crc, tenant, service, preview"
 	" FROM batches WHERE id >= ?1 ORDER BY id LIMIT 1";
+/* The corrected time of receipt. Boots of that file are not this one's: it is kept as wall time. */
+static const char TIME_SQL[] = "SELECT t.offset_ns + b.received_mono FROM batches b JOIN boots t"
+			       " ON t.id = b.boot WHERE b.id = ?1";
 static const char BODY_SQL[] = "SELECT body FROM payloads WHERE batch_id = ?1";
 static const char OWED_SQL[] =
 	"SELECT destination_id, state, records, attempts, last_attempt_at, last_status, last_error"
@@ -192,6 +196,7 @@ enum status salvage_file_open(const char *path, const atomic_bool *stop, struct 
 	}
 	f->stop = stop;
 	prepare(f->db, BATCH_SQL, &f->batch);
+	prepare(f->db, TIME_SQL, &f->time);
 	prepare(f->db, BODY_SQL, &f->body);
 	prepare(f->db, OWED_SQL, &f->owed);
 	prepare(f->db, READY_SQL, &f->owed_by_index[0]);
@@ -211,6 +216,7 @@ void salvage_file_close(struct salvage_file *f)
 	if (!f)
 		return;
 	(void)sqlite3_finalize(f->batch);
+	(void)sqlite3_finalize(f->time);
 	(void)sqlite3_finalize(f->body);
 	(void)sqlite3_finalize(f->owed);
 	(void)sqlite3_finalize(f->owed_by_index[0]);
@@ -290,6 +296,19 @@ static enum status take_batch(sqlite3_stmt *s, struct buf *out, struct salvage_b
 	if (!st)
 		st = take_text(s, 14, out, &b->preview);
 	return st;
+}
+
+/* Where it cannot be told, what the wall clock said stands. */
+static void correct_time(struct salvage_file *f, struct salvage_batch *b)
+{
+	if (!f->time)
+		return;
+	stmt_bind_int(f->time, 1, b->id);
+	if (stmt_step(f->time, NULL) != ST_OK)
+		return;
+	if (sqlite3_column_int64(f->time, 0) > 0)
+		b->received_at = sqlite3_column_int64(f->time, 0);
+	stmt_reset(f->time);
 }
 
 /* Fills has_body. Fails only for want of room. */
@@ -409,6 +428,8 @@ static enum status read_at(struct salvage_file *f, int64_t id, bool with_body, s
 	/* A row that lies elsewhere than the tree says is damage too. */
 	int64_t found = sqlite3_column_int64(f->batch, 0);
 	st = found >= id && found <= f->last_id ? take_batch(f->batch, out, ret) : ST_CORRUPT;
+	if (!st)
+		correct_time(f, ret);
 	stmt_reset(f->batch);
 	return st ? st : take_parts(f, with_body, out, ret);
 }

@@ -486,7 +486,8 @@ static bool needs_escape(unsigned c)
 	       c == 0xfffe || c == 0xffff;
 }
 
-enum status config_text_write(const char *text, struct buf *out)
+/* In quotes. dollar: how a dollar sign is written here. */
+static enum status write_quoted(const char *text, const char *dollar, struct buf *out)
 {
 	enum status st = buf_append_byte(out, '"');
 	for (const char *p = text; *p && !st;) {
@@ -495,13 +496,18 @@ enum status config_text_write(const char *text, struct buf *out)
 		if (c == '"' || c == '\\')
 			st = buf_printf(out, "\\%c", (int)c);
 		else if (c == '$')
-			st = buf_append_str(out, "$$");
+			st = buf_append_str(out, dollar);
 		else if (needs_escape(c))
 			st = buf_printf(out, "\\u%04x", c);
 		else
 			st = buf_append(out, bytes_of(start, (size_t)(p - start)));
 	}
 	return st ? st : buf_append_byte(out, '"');
+}
+
+enum status config_text_write(const char *text, struct buf *out)
+{
+	return write_quoted(text, "$$", out);
 }
 
 /* A URL may have a user and a password, which are not shown. */
@@ -537,7 +543,7 @@ static enum status write_map(const struct config_map *map, bool is_secret, struc
 	for (size_t i = 0; i < map->count && !st; i++) {
 		st = buf_append_str(out, i ? ", " : "");
 		if (!st)
-			st = config_text_write(map->items[i].key, out);
+			st = write_quoted(map->items[i].key, "$", out); /* refers to nothing */
 		if (!st)
 			st = buf_append_str(out, ": ");
 		if (!st)

@@ -202,7 +202,8 @@ static const char *proxy_variable(bool is_tls)
 	return NULL;
 }
 
-/* Through a proxy this machine need neither know the name nor reach the host: the test record tells. */
+/* Through a proxy this machine need neither know the name nor reach the host: the test record
+ * tells. */
 static bool is_behind_proxy(const struct check_request *r, const struct target *t)
 {
 	const char *variable =
@@ -211,8 +212,8 @@ static bool is_behind_proxy(const struct check_request *r, const struct target *
 	if (!variable)
 		return false;
 	(void)snprintf(s.text, sizeof(s.text),
-		       "%s is set in this environment, so %s may be reached through a proxy", variable,
-		       t->host);
+		       "%s is set in this environment, so %s may be reached through a proxy",
+		       variable, t->host);
 	(void)snprintf(s.hint, sizeof(s.hint),
 		       "does the gateway run with the same variable? no_proxy excepts hosts");
 	tell(r, "connection", &s);

@@ -54,11 +54,11 @@ struct exporter_ops {
 	void (*close)(struct exporter *x);
 };
 
-extern const struct exporter_ops otlp_http_ops; /* otlp_http.c */
-extern const struct exporter_ops otlp_grpc_ops; /* otlp_grpc.c */
+extern const struct exporter_ops otlp_http_ops;  /* otlp_http.c */
+extern const struct exporter_ops otlp_grpc_ops;  /* otlp_grpc.c */
 extern const struct exporter_ops prometheus_ops; /* prometheus.c */
-extern const struct exporter_ops loki_ops;      /* loki.c */
-extern const struct exporter_ops file_ops;      /* file.c */
+extern const struct exporter_ops loki_ops;       /* loki.c */
+extern const struct exporter_ops file_ops;       /* file.c */
 
 /* Of the destination's kind (forward.c). */
 const struct exporter_ops *exporter_ops_of(const struct destination_config *c);

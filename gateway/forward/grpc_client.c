@@ -449,7 +449,9 @@ static void write_all(struct grpc_client *c)
 		is_drained = !c->is_dead && drain(c);
 	}
 	if (is_drained && !c->is_dead && !nghttp2_session_want_read(c->session))
-		grpc_client_die(c, "the connection is over");
+		grpc_client_die(c, c->is_used ? "the server ended the connection" :
+						"the server ended the connection before it took a "
+						"call");
 	if (is_drained && TAILQ_EMPTY(&c->open))
 		buf_done(&c->out); /* idle for hours, perhaps */
 }

@@ -222,10 +222,13 @@ static void store(struct prometheus_delta *d, const struct change *x,
 	if (old)
 		entry_drop(d, old);
 	size_t bytes = sizeof(struct entry) + prometheus_sum_extra(&x->sum);
+	/* One that never fits takes no room from those that do. */
+	if (bytes > d->budget.max) {
+		counts->evicted += x->is_counted;
+		return;
+	}
 	while (!budget_reserve(&d->budget, bytes)) {
-		counts->evicted += d->oldest ? d->oldest->is_counted : x->is_counted;
-		if (!d->oldest)
-			return;
+		counts->evicted += d->oldest->is_counted;
 		entry_drop(d, d->oldest);
 	}
 	struct entry *e = xcalloc(1, bytes);

@@ -237,6 +237,8 @@ void uplink_sent(struct uplink_member *m, enum record_class class, int64_t grant
 	lock(u);
 	int64_t now = now_mono_ns();
 	uplink_take(u, more, now);
+	if (more < 0)
+		f->credit -= more;
 	if (more > 0) {
 		shares_charge(&u->classes, (int)class, (uint64_t)more);
 		shares_charge(&u->members_of[class], m->index, (uint64_t)more);

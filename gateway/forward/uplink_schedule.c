@@ -108,6 +108,7 @@ void uplink_take(struct uplink *u, int64_t bytes, int64_t now)
 void uplink_take_back(struct uplink *u, struct flow *f, int64_t now)
 {
 	uplink_take(u, -f->granted, now);
+	f->credit += f->granted;
 	f->granted = 0;
 }
 
@@ -157,8 +158,10 @@ static bool grant_next(struct uplink *u, const struct uplink_member *asking, int
 	f->granted = f->typical;
 	f->told_ns = now;
 	uplink_take(u, f->granted, now);
-	shares_charge(&u->classes, class, (uint64_t)f->granted);
-	shares_charge(&u->members_of[class], index, (uint64_t)f->granted);
+	int64_t credit = f->credit < f->granted ? f->credit : f->granted;
+	f->credit -= credit;
+	shares_charge(&u->classes, class, (uint64_t)(f->granted - credit));
+	shares_charge(&u->members_of[class], index, (uint64_t)(f->granted - credit));
 	if (m != asking)
 		chan_ring(m->chan);
 	return true;

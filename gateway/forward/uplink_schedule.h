@@ -20,6 +20,7 @@ struct flow {
 	int64_t until_ns;      /* wall, with it */
 	int64_t told_ns;       /* mono: when it was told to come */
 	int64_t granted;       /* kept for it */
+	int64_t credit;        /* of its shares: it was charged for more than it sent */
 	int64_t typical;       /* bytes on the wire of its exports, a moving average */
 };
 

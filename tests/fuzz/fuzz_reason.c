@@ -1,7 +1,7 @@
 /* Any error gives a reason that fits, holds no control characters, and is its own reason. */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/base/status.h"
 #include "storage/reason.h"

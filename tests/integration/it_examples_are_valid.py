@@ -10,7 +10,8 @@ from tests.support import pki
 from tests.support.gateway import ROOT, binary
 
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml")) + [ROOT / "deploy" / "tidegate.yaml"]
-VALUES = {"URL": "https://backend.example.com", "USER": "123456", "ID": "123456", "TOKEN": "hush", "FILE": "/etc/token"}
+VALUES = {"PROMETHEUS_URL": "https://backend.example.com/api/prom/push",
+          "URL": "https://backend.example.com", "USER": "123456", "ID": "123456", "TOKEN": "hush", "FILE": "/etc/token"}
 
 
 def environment(text, files):

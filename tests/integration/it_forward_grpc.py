@@ -1,7 +1,9 @@
 """OTLP/gRPC to grpcio's server, which is another implementation than ours: everything that a backend may say."""
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import grpc
@@ -259,6 +261,36 @@ def test_a_server_that_goes_and_comes_back_gets_the_rest(start_gateway):
         gateway.wait_drained()
         assert sink.ids() == ids
         gateway.assert_balanced()
+
+
+def test_a_server_that_ends_every_connection_is_not_called_in_circles(start_gateway):
+    settings = bytes(3) + b"\x04" + bytes(5)
+    goaway = b"\x00\x00\x08\x07" + bytes(5) + bytes(8)
+    calls = []
+
+    def serve(listener):
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                calls.append(time.monotonic())
+                connection.sendall(settings + goaway)
+                connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        gateway = start(start_gateway, f"http://127.0.0.1:{listener.getsockname()[1]}", expect=[DOWN])
+        ids = put(gateway, "logs", 3)
+        # The second where GOAWAY was read before the end came.
+        assert gateway.wait_event("forward.down")["reason"] in (
+            "the server closed the connection", "the server ended the connection before it took a call")
+        gateway.wait_until(lambda: len(calls) >= 4, "it is tried again")
+        # Half of 200 ms on average, and now and then a probe.
+        assert len(calls) / (calls[-1] - calls[0]) < 200
+        assert sorted(otlp.queued_ids(gateway)) == ids
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_port_of_otlp_http_is_told_apart(start_gateway):

@@ -144,7 +144,7 @@ def test_a_rate_is_kept_what_is_urgent_passes_and_a_temporary_rate_frees_it(star
         assert got <= 40 * 1024 * (passed + 1 + 2.5), "more than the rate, a burst and an export"
         assert max(r.body_bytes for r in sink.received) <= 90 * 1024
         assert set(sink.ids()) != set(backlog + urgent)
-        assert uplink(gateway)["waiting"]["rate"] == 1
+        gateway.wait_until(lambda: uplink(gateway)["waiting"]["rate"] == 1, "info waits for the rate")
         assert "for now" not in tidegate(gateway, "uplink")
         tidegate(gateway, "uplink", "default", "--rate", "100Mbit/s", "--for", "1h")
         gateway.wait_drained(5)

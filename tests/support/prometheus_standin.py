@@ -279,17 +279,18 @@ class _WriteHandler(_Handler):
         if mode.mode in ("hang", "drop"):
             self.close_connection = True
             return
+        receiver._note_busy(1)
         if mode.mode == "answer":
             status, text, headers = mode.status, mode.body, mode.headers
         else:
             status, text, headers = receiver.take(self.path, self.headers, body)
         with receiver._lock:
             receiver.requests.append((status, dict(self.headers)))
-            receiver._lock.notify_all()
         try:
             self._reply(status, text, headers, content_type="text/plain; charset=utf-8")
         except OSError:
             self.close_connection = True
+        receiver._note_busy(-1)
 
 
 class Receiver(Sink):
@@ -304,12 +305,21 @@ class Receiver(Sink):
         self.problems = []
         self._series = {}   # text -> Series
         self._take_lock = threading.Lock()
+        self._busy = 0
+
+    def _note_busy(self, n):
+        with self._lock:
+            self._busy += n
+            self._lock.notify_all()
 
     @property
     def url(self):
         return super().url + PATH
 
     def __exit__(self, kind, *rest):
+        # What was taken is answered too, or the gateway would call the receiver down.
+        with self._lock:
+            self._lock.wait_for(lambda: self._busy == 0, 5)
         super().__exit__(kind, *rest)
         if kind is None:
             assert self.problems == [], self.problems

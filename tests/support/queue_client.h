@@ -29,8 +29,8 @@ typedef void (*client_done_fn)(int64_t id, enum status st);
 /* Give all to the writer at once (at most CLIENT_PUTS_MAX), wait until each is done. */
 void client_put(struct writer *w, const struct client_request *requests, size_t count,
 		enum status *ret, client_done_fn done);
-/* Settle batches of one destination alike, and wait. SETTLE_SPLIT: one record of each dies, in a part
- * that names no request. */
+/* Settle batches of one destination alike, and wait. SETTLE_SPLIT: one record of each dies, in a
+ * part that names no request. */
 enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
 			  size_t count, enum settle_outcome outcome, uint32_t rejected_records);
 

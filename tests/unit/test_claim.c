@@ -15,6 +15,7 @@ struct fixture {
 	struct writer *w;
 	struct claim_reader *r;
 	int64_t a;
+	int64_t b;
 };
 
 static void begin(struct fixture *f)
@@ -28,6 +29,7 @@ static void begin(struct fixture *f)
 				    .encoding = ENCODING_NONE };
 	EXPECT_OK(writer_open(&o, &f->w, &e));
 	EXPECT_OK(writer_destination(f->w, "alpha", "file", &slot, &f->a, &e));
+	EXPECT_OK(writer_destination(f->w, "beta", "file", &slot, &f->b, &e));
 	EXPECT_OK(writer_start(f->w, &e));
 	EXPECT_OK(claim_reader_open(f->file.path, &f->r, &e));
 }
@@ -114,6 +116,37 @@ START_TEST(settled_deliveries_are_not_claimed_and_their_bodies_are_gone)
 }
 END_TEST
 
+START_TEST(what_is_settled_meanwhile_is_not_sent_though_others_need_it)
+{
+	struct fixture f;
+	struct err e = { .text = "" };
+	struct claim a;
+	struct claim b;
+	struct buf body;
+	size_t n = 0;
+	begin(&f);
+	buf_init(&body, 100, NULL);
+	EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 3, bytes_str("x")));
+	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &a, 1, &n, &e));
+	EXPECT_OK(claim_list(f.r, f.b, -1, 0, &b, 1, &n, &e));
+	ck_assert_int_eq(a.batch_id, b.batch_id);
+	/* Evicted, expired or purged for alpha: its delivery is gone. */
+	EXPECT_OK(test_settle(f.w, f.a, a.batch_id, SETTLE_EXPIRED, 0, ""));
+	EXPECT_STATUS(claim_body(f.r, &a, &body, &e), ST_NOT_FOUND);
+	EXPECT_OK(claim_body(f.r, &b, &body, &e));
+	/* And a dead letter is nothing to send. */
+	EXPECT_OK(test_settle(f.w, f.b, b.batch_id, SETTLE_DEAD, 0, "no"));
+	EXPECT_STATUS(claim_body(f.r, &b, &body, &e), ST_NOT_FOUND);
+	ck_assert_int_eq(queue_file_int(f.file.path,
+					"SELECT expired FROM balance WHERE destination = "
+					"'alpha'"),
+			 1);
+	ck_assert_int_eq(queue_file_int(f.file.path, "SELECT records FROM losses"), 1);
+	buf_done(&body);
+	end(&f);
+}
+END_TEST
+
 START_TEST(a_payload_that_changed_is_not_sent)
 {
 	struct fixture f;
@@ -183,6 +216,7 @@ int main(void)
 	const TTest *const cases[] = {
 		claims_come_by_urgency_then_age_and_go_on_behind_the_last,
 		settled_deliveries_are_not_claimed_and_their_bodies_are_gone,
+		what_is_settled_meanwhile_is_not_sent_though_others_need_it,
 		a_payload_that_changed_is_not_sent,
 		damage_in_use_sets_the_file_aside_and_readers_follow,
 	};

@@ -549,7 +549,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 		"site: \"a\\\"b\\\\c $$x \\u00fc \\u0085 \\ufeff\\t\"\n"
 		"admin: {token: hush}\n"
 		"queue: {max_size: 20MB, commit_interval: 1500ms}\n"
-		"resource: {attributes: {\"k: ]\": \"v\\n\"}}\n"
+		"resource: {attributes: {\"k: ]$\": \"v\\n\"}}\n"
 		"destinations:\n"
 		"  one: {kind: otlp_http, endpoint: 'http://me:hush@h/p@th', headers: {x: hush}}\n"
 		"  two: {kind: file, path: p}\n"
@@ -569,7 +569,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 	ck_assert_str_eq(again->site, c->site);
 	ck_assert_uint_eq(again->queue_max_size, c->queue_max_size);
 	ck_assert_int_eq(again->queue_commit_interval, c->queue_commit_interval);
-	ck_assert_str_eq(again->resource_attributes.items[0].key, "k: ]");
+	ck_assert_str_eq(again->resource_attributes.items[0].key, "k: ]$");
 	ck_assert_str_eq(again->resource_attributes.items[0].value, "v\n");
 	ck_assert_uint_eq(again->destination_count, 2);
 	ck_assert_uint_eq(again->routes[0].class_mask, c->routes[0].class_mask);

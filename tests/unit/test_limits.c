@@ -13,6 +13,7 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/claim.h"
+#include "storage/salvage.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_file.h"
 
@@ -146,7 +147,7 @@ static const struct writer_limits as_configured = {
 struct sampler {
 	const char *path;
 	atomic_bool is_stopping;
-	int64_t largest;
+	_Atomic int64_t largest;
 	int64_t samples;
 };
 
@@ -168,7 +169,8 @@ static void *sample(void *arg)
 	struct sampler *s = arg;
 	while (!atomic_load(&s->is_stopping)) {
 		int64_t size = size_on_disk(s->path);
-		s->largest = size > s->largest ? size : s->largest;
+		if (size > s->largest)
+			s->largest = size;
 		s->samples++;
 	}
 	return NULL;
@@ -420,6 +422,33 @@ START_TEST(a_jump_of_the_wall_clock_expires_nothing)
 }
 END_TEST
 
+START_TEST(a_salvage_keeps_the_time_as_it_was_corrected)
+{
+	struct fixture f = { 0 };
+	struct salvage *salvage = NULL;
+	struct err e = { .text = "" };
+	now_fake(0, HOUR);
+	begin(&f, MAX, ages);
+	EXPECT_OK(put(&f, RECORD_CLASS_INFO, A, 100));
+	now_fake(TODAY, HOUR + 5 * NS_PER_S);
+	await_fake(&f, "SELECT is_set FROM boots", 1);
+	writer_stop(f.w);
+	FILE *file = fopen(f.file.path, "r+b");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_uint_eq(fwrite("no header at all", 1, 16, file), 16);
+	(void)fclose(file);
+	open_writer(&f);
+	ck_assert(writer_is_degraded(f.w));
+	EXPECT_OK(salvage_start(f.w, &salvage, &e));
+	await_fake(&f, "SELECT count(*) FROM batches", 1);
+	ck_assert_int_eq(ask(&f, "SELECT received_at > 1780272000000000000 - 60000000000 AND "
+				 "boot IS NULL FROM batches"),
+			 1);
+	salvage_stop(salvage);
+	end(&f);
+}
+END_TEST
+
 /* ---- one destination, dead letters ---- */
 
 START_TEST(a_destination_keeps_no_more_than_its_quota_from_going)
@@ -495,7 +524,7 @@ START_TEST(disk_comes_back_after_a_backlog_and_no_commit_waits_for_it)
 	(void)printf("%lld of %lld bytes left, longest put %.1f ms\n", (long long)size,
 		     (long long)full, (double)longest / NS_PER_MS);
 	ck_assert_int_le(size, full / 4);
-	ck_assert_int_lt(longest, 500 * NS_PER_MS);
+	ck_assert_int_lt(longest, 2 * NS_PER_S);
 	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM pragma_integrity_check WHERE "
 				 "integrity_check <> 'ok'"),
 			 0);
@@ -552,6 +581,7 @@ int main(void)
 		without_a_rule_nothing_ever_goes,
 		each_class_expires_by_its_age_and_dead_letters_by_theirs,
 		a_jump_of_the_wall_clock_expires_nothing,
+		a_salvage_keeps_the_time_as_it_was_corrected,
 		a_destination_keeps_no_more_than_its_quota_from_going,
 		dead_letters_keep_their_size,
 		disk_comes_back_after_a_backlog_and_no_commit_waits_for_it,

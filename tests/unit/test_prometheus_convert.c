@@ -570,6 +570,33 @@ START_TEST(the_state_is_bounded_and_the_longest_unused_goes)
 }
 END_TEST
 
+START_TEST(what_never_fits_takes_no_room_from_others)
+{
+	struct prometheus_delta_counts counts;
+	begin();
+	prometheus_delta_free(delta);
+	delta = prometheus_delta_new(4096);
+	put_sum("small", DELTA, true, 50, 100, 5);
+	request_begin("big", "");
+	data_begin(9, DELTA);
+	down(1);
+	put_times(50, 100);
+	for (int i = 0; i < 600; i++) {
+		put_fixed(6, 1);
+		put_double(7, i);
+	}
+	up(2);
+	request_end();
+	EXPECT_OK(convert(1 << 20));
+	convert_done();
+	prometheus_delta_commit(delta, changes, &counts);
+	changes = NULL;
+	ck_assert_uint_eq(counts.evicted, 1);
+	ck_assert_uint_eq(prometheus_delta_count(delta), 1);
+	end();
+}
+END_TEST
+
 /* ---- hostile requests ---- */
 
 START_TEST(too_many_attributes_leave_the_point_out)
@@ -639,6 +666,7 @@ int main(void)
 		deltas_advance_when_they_are_delivered,
 		a_zero_is_not_set_where_it_would_harm,
 		the_state_is_bounded_and_the_longest_unused_goes,
+		what_never_fits_takes_no_room_from_others,
 		too_many_attributes_leave_the_point_out,
 		a_full_arena_is_said_wherever_it_happens,
 		what_is_no_message_is_refused,

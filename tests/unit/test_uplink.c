@@ -31,12 +31,14 @@ static uint64_t draw_fixed(void *ctx)
 struct source {
 	int site;
 	enum record_class class;
-	int64_t size; /* of its exports, on the wire */
+	int64_t size;       /* of its exports, on the wire */
+	int64_t other_size; /* of every second one; 0: the same */
 	bool is_off;
 	int64_t next_ns;
 	int64_t bytes; /* sent */
 	int64_t first_ns;
 	int asks;
+	int grants;
 	struct uplink_answer answer; /* the last */
 };
 
@@ -90,8 +92,9 @@ static void turn(struct world *w, struct source *s)
 	}
 	if (!s->bytes)
 		s->first_ns = now_mono_ns();
-	uplink_sent(w->sites[s->site], s->class, s->answer.granted, (size_t)s->size * 4, s->size);
-	s->bytes += s->size;
+	int64_t size = s->other_size && s->grants++ % 2 ? s->other_size : s->size;
+	uplink_sent(w->sites[s->site], s->class, s->answer.granted, (size_t)size * 4, size);
+	s->bytes += size;
 	s->next_ns = now_mono_ns();
 }
 
@@ -195,6 +198,20 @@ START_TEST(classes_share_by_weight_and_destinations_alike)
 	run(w, s, COUNT(s), 20 * MINUTE);
 	expect_near(s[1].bytes, all * 0.75, 0.02);
 	expect_near(s[2].bytes + s[3].bytes + s[4].bytes, all * 0.25, 0.02);
+	world_free(w);
+}
+END_TEST
+
+START_TEST(who_sends_unevenly_gets_no_less)
+{
+	struct world *w = world_new("rate: 100kB/s");
+	struct source s[] = {
+		{ .site = 0, .class = RECORD_CLASS_INFO, .size = 10000 },
+		{ .site = 1, .class = RECORD_CLASS_INFO, .size = 1000, .other_size = 39000 },
+	};
+	run(w, s, COUNT(s), 20 * MINUTE);
+	expect_near(s[0].bytes, 1200.0 * 50000, 0.02);
+	expect_near(s[1].bytes, 1200.0 * 50000, 0.02);
 	world_free(w);
 }
 END_TEST
@@ -718,6 +735,7 @@ int main(void)
 	const TTest *const cases[] = {
 		without_limits_everything_goes_at_once,
 		classes_share_by_weight_and_destinations_alike,
+		who_sends_unevenly_gets_no_less,
 		what_is_urgent_waits_for_one_export_at_most,
 		a_grant_that_is_not_fetched_goes_to_another,
 		windows_are_kept_but_for_the_exempt,
