@@ -214,6 +214,8 @@ enum status claim_list_newest(struct claim_reader *r, int64_t destination_id, in
 			      size_t max, size_t *ret_count, struct err *e)
 {
 	enum status st = refresh(r, e);
+	if (!st)
+		st = refresh_boot(r, e);
 	if (st)
 		return st;
 	stmt_bind_int(r->newest, 2, priority);

@@ -219,6 +219,9 @@ enum status loading_body(struct dispatch *d, struct slot *slot)
 enum status loading_batch(struct dispatch *d, const struct claim *c, struct buf *out, struct err *e)
 {
 	enum status st;
+	/* An answer may come while the queue cannot be read. */
+	if (!d->reader)
+		return err_set(e, ST_UNAVAILABLE, "the queue cannot be read now");
 	do {
 		buf_clear(out);
 		st = export_read_batch(c, d->reader, out, e);

@@ -117,6 +117,26 @@ START_TEST(settled_deliveries_are_not_claimed_and_their_bodies_are_gone)
 }
 END_TEST
 
+START_TEST(what_just_came_is_young_from_whichever_end_a_new_reader_takes_it)
+{
+	struct fixture f;
+	struct err e = { .text = "" };
+	struct claim newest;
+	struct claim oldest;
+	size_t n = 0;
+	begin(&f);
+	int64_t before = now_boot_ns();
+	put(&f, RECORD_CLASS_INFO, "fresh");
+	EXPECT_OK(claim_list_newest(f.r, f.a, RECORD_CLASS_INFO, 0, INT64_MAX, &newest, 1, &n, &e));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_ge(newest.received_boot_ns, before);
+	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &oldest, 1, &n, &e));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_ge(oldest.received_boot_ns, before);
+	end(&f);
+}
+END_TEST
+
 START_TEST(what_is_settled_meanwhile_is_not_sent_though_others_need_it)
 {
 	struct fixture f;
@@ -240,6 +260,7 @@ int main(void)
 	const TTest *const cases[] = {
 		claims_come_by_urgency_then_age_and_go_on_behind_the_last,
 		settled_deliveries_are_not_claimed_and_their_bodies_are_gone,
+		what_just_came_is_young_from_whichever_end_a_new_reader_takes_it,
 		what_is_settled_meanwhile_is_not_sent_though_others_need_it,
 		the_time_of_day_does_not_follow_a_clock_that_jumps_forward,
 		a_payload_that_changed_is_not_sent,
