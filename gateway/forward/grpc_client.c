@@ -179,7 +179,7 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *dst
 		       uint32_t *flags, nghttp2_data_source *source, void *user_data)
 {
 	(void)source;
-	(void)user_data;
+	struct grpc_client *c = user_data;
 	struct grpc_exchange *x = nghttp2_session_get_stream_user_data(session, stream_id);
 	if (!x)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -198,6 +198,7 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *dst
 	if (piece)
 		memcpy(dst + n, x->export->body.p + (x->sent - GRPC_FRAME_PREFIX_SIZE), piece);
 	x->sent += piece;
+	c->fed += n + piece;
 	x->moved_ns = now_mono_ns();
 	if (x->sent == grpc_client_size_of(x))
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -334,6 +335,7 @@ void grpc_client_start(struct grpc_client *c, struct grpc_exchange *x, const cha
 		c->heard_ns = x->started_ns;
 	TAILQ_INSERT_TAIL(&c->open, x, link);
 	c->open_count++;
+	c->fed++;
 	c->is_used = true;
 	x->stream_id = submit(c, x, authorization);
 	/* Stream ids are used up, or memory is. */

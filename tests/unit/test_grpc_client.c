@@ -319,6 +319,23 @@ START_TEST(a_slow_server_that_answers_pings_loses_one_call_only)
 }
 END_TEST
 
+/* Its answers to our PINGs, and that its TCP takes them, say nothing about the call. */
+START_TEST(a_server_that_never_opens_its_window_is_given_up)
+{
+	open_with(100, 0);
+	pump();
+	struct grpc_exchange *x = call(1000);
+	pump();
+	for (int i = 0; i < 2; i++) {
+		expect_end(x, GRPC_END_NONE);
+		advance((TIMEOUT_S / 2 + 1) * NS_PER_S);
+	}
+	expect_end(x, GRPC_END_STALLED);
+	ck_assert(!t.c->is_dead);
+	close_all();
+}
+END_TEST
+
 START_TEST(a_connection_that_leads_nowhere_is_given_up_within_the_timeout)
 {
 	open_with(100, 65535);
@@ -400,6 +417,7 @@ int main(void)
 		resets_are_told_apart,
 		an_answer_before_the_body_is_whole_ends_the_upload,
 		a_slow_server_that_answers_pings_loses_one_call_only,
+		a_server_that_never_opens_its_window_is_given_up,
 		a_connection_that_leads_nowhere_is_given_up_within_the_timeout,
 		what_moves_slowly_is_not_given_up_but_not_borne_for_ever,
 	};
