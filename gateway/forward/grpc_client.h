@@ -32,7 +32,8 @@ struct grpc_exchange {
 	int tries;           /* otlp_grpc.c: given to a connection */
 	/* Private. */
 	int32_t stream_id;
-	size_t sent; /* of prefix and body, into HTTP/2 */
+	size_t sent;     /* of prefix and body, into HTTP/2 */
+	size_t received; /* of the answer's body */
 	int64_t started_ns;
 	int64_t moved_ns;
 	bool is_written;  /* to the socket, whole: up to away_at */
