@@ -73,6 +73,12 @@ class Gateway:
             text = reply.read().decode()
         return sum(float(x) for x in re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.M))
 
+    def order(self, path):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['admin']}{path}", data=b"{}", method="POST",
+                                         headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.read()
+
     def stop(self, keep=False):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(120)
@@ -208,6 +214,49 @@ class Bench:
         return {"rss_empty": empty, "rss_full": full, "rss_draining": draining, "queued": queued,
                 "drain_per_s": sent / took, "first_delivery_s": first, "load": load}
 
+    def destinations(self):
+        """Drain of a backlog by kind, each to the cheapest backend on this machine: records a second, and what one costs the
+        gateway. gRPC goes to another tidegate, whose own work limits it."""
+        kinds = [("otlp_http, zstd", "traces", "kind: otlp_http, endpoint: \"http://127.0.0.1:{port}\", compression: zstd"),
+                 ("otlp_http, gzip", "traces", "kind: otlp_http, endpoint: \"http://127.0.0.1:{port}\", compression: gzip"),
+                 ("otlp_grpc, zstd", "traces", "kind: otlp_grpc, endpoint: \"http://127.0.0.1:{grpc}\", compression: zstd"),
+                 ("prometheus", "metrics", "kind: prometheus, endpoint: \"http://127.0.0.1:{port}/api/v1/write\", "
+                                           "prometheus: {{protocol: \"1.0\"}}"),
+                 ("loki", "logs", "kind: loki, endpoint: \"http://127.0.0.1:{port}\""),
+                 ("loki, json", "logs", "kind: loki, endpoint: \"http://127.0.0.1:{port}\", loki: {{format: json}}"),
+                 ("file", "logs", "kind: file, path: {dir}/delivered.jsonl")]
+        rows = []
+        for name, signal_name, options in kinds:
+            sink = subprocess.Popen([self.tests / "bench_sink"], stdout=subprocess.PIPE, text=True)
+            port = int(sink.stdout.readline())
+            backend = Gateway(self) if "grpc" in name else None
+            directory = tempfile.mkdtemp(prefix="bench-", dir=self.work)
+            options = options.format(port=port, dir=directory, grpc=backend.ports["grpc"] if backend else 0)
+            more = "destinations: {sink: {%s}}\nroutes: [{match: {signal: %s}, to: [sink]}]" % (options, signal_name)
+            gateway = Gateway(self, more, directory)
+            gateway.order("/api/v1/destinations/sink/pause")
+            load = {"records": 100, "connections": 4, "streams": 16, "seconds": 1 if self.quick else 3}
+            if signal_name != "traces":
+                load[signal_name] = True
+            acked = self.load(gateway, **load)["acked"]
+            cpu, start = gateway.cpu(), time.monotonic()
+            gateway.order("/api/v1/destinations/sink/resume")
+            while gateway.metric("otelcol_exporter_sent_\\w+") < acked:
+                time.sleep(0.02)
+            took, cpu = time.monotonic() - start, gateway.cpu() - cpu
+            rows.append({"kind": name, "signal": signal_name, "records": acked, "per_s": acked / took,
+                         "cpu_us": cpu / acked * 1e6, "peak_rss": gateway.memory("VmHWM")})
+            print(rows[-1], file=sys.stderr)
+            gateway.stop()
+            sink.terminate()
+            sink.wait()
+            if backend:
+                backend.stop()
+        table(["kind", "signal", "records", "records/s", "CPU us", "peak RSS MB"],
+              [[r["kind"], r["signal"], f"{r['records']:,}", f"{r['per_s']:,.0f}", f"{r['cpu_us']:.2f}",
+                f"{r['peak_rss'] / 1e6:.0f}"] for r in rows])
+        return rows
+
     def convert(self):
         """Conversion alone, for destinations that do not take OTLP: one core, no network."""
         out = {}
@@ -226,7 +275,7 @@ def table(head, rows):
     print(flush=True)
 
 
-NAMES = ["ingest", "latency", "backlog", "convert"]
+NAMES = ["ingest", "latency", "backlog", "destinations", "convert"]
 
 
 def main():
