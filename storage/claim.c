@@ -139,6 +139,12 @@ void claim_reader_close(struct claim_reader *r)
 	free(r);
 }
 
+int64_t claim_wall_ns(const struct claim_reader *r)
+{
+	const struct boot_row *b = &r->boot.this;
+	return b->id && b->is_set ? b->age_offset_ns + now_boot_ns() : 0;
+}
+
 static enum encoding read_encoding(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);

@@ -365,6 +365,8 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 	x->reply.is_unreachable = rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST ||
 				  rc == CURLE_COULDNT_RESOLVE_PROXY ||
 				  (rc == CURLE_OPERATION_TIMEDOUT && !is_connected(t->easy));
+	/* libcurl may quote what a peer said that is no HTTP. */
+	credentials_redact(h->credentials, t->error, strlen(t->error));
 	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s",
 		       t->error[0] ? t->error : curl_easy_strerror(rc));
 }
