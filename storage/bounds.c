@@ -6,6 +6,8 @@
  * counted at the start anyhow, and one that is wrong would delete data. So a bound is kept with a
  * delay: a second for what is small, and longer for what takes long to walk (PAUSE times the walk).
  *
+ * What left since the walk counted it is taken off again (storage/gone.h).
+ *
  * What is over goes oldest first. For a destination: of its least urgent class first, and nothing
  * of a class that the operator protects (queue.when_full: reject). Its payloads stay for the other
  * destinations. A dead letter's age is the time since it was refused, but never more than the time
@@ -83,10 +85,21 @@ static enum status walk(struct bounds *b, struct bounds_tally *t, struct queue *
 	return ST_OK;
 }
 
-static void finish_walk(struct bounds_tally *t)
+/* What left by other ways than ours since the last look is in *io_sum no more. */
+static void take_off_left(struct bounds_tally *t, const struct queue *q, uint64_t *io_sum)
+{
+	uint64_t now = gone_bytes(&q->gone, t->destination_id, t->state);
+	/* Less than before: the file was opened again, and what left is not known. */
+	uint64_t left = now >= t->left ? now - t->left : UINT64_MAX;
+	*io_sum = *io_sum > left ? *io_sum - left : 0;
+	t->left = now;
+}
+
+static void finish_walk(struct bounds_tally *t, const struct queue *q)
 {
 	int64_t now = now_mono_ns();
 	int64_t pause = (now - t->began_ns) * PAUSE;
+	take_off_left(t, q, &t->bytes);
 	t->excess = t->max_bytes && t->bytes > t->max_bytes ? t->bytes - t->max_bytes : 0;
 	pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;
 	t->next_ns = now + (pause > PAUSE_MAX_NS ? PAUSE_MAX_NS : pause);
@@ -104,12 +117,14 @@ static enum status look(struct bounds *b, struct bounds_tally *t, struct queue *
 	int64_t now = now_mono_ns();
 	enum status st = ST_OK;
 	if (!t->excess && now >= t->next_ns) {
+		if (!t->began_ns)
+			t->left = gone_bytes(&q->gone, t->destination_id, t->state);
 		t->began_ns = t->began_ns ? t->began_ns : now;
 		st = depart_destinations(q, places, &count);
 		while (!st && !is_through && now_mono_ns() < deadline_ns)
 			st = walk(b, t, q, places, count, &is_through);
 		if (!st && is_through)
-			finish_walk(t);
+			finish_walk(t, q);
 	}
 	if (t->next_ns < *io_next_ns)
 		*io_next_ns = t->next_ns;
@@ -164,6 +179,7 @@ static enum status shrink(struct bounds *b, struct bounds_tally *t, struct queue
 	bool is_dead = t->state == DELIVERY_DEAD;
 	enum status st = ST_OK;
 	t->gone = 0;
+	take_off_left(t, q, &t->excess);
 	while (!st && t->gone < t->excess && now_mono_ns() < deadline_ns) {
 		struct evict_front f;
 		st = is_dead ? find_oldest_dead(q, &f) :
@@ -197,21 +213,22 @@ enum status bounds_step(struct bounds *b, struct queue *q, int64_t deadline_ns)
 	return st;
 }
 
-static void commit_tally(struct bounds_tally *t)
+static void commit_tally(struct bounds_tally *t, const struct queue *q)
 {
 	if (!t->gone)
 		return;
 	t->excess = t->gone < t->excess ? t->excess - t->gone : 0;
 	t->gone = 0;
+	t->left = gone_bytes(&q->gone, t->destination_id, t->state);
 }
 
-void bounds_committed(struct bounds *b)
+void bounds_committed(struct bounds *b, const struct queue *q)
 {
 	/* More than the list holds: the walk goes on at once. */
 	if (b->expired_count == BOUNDS_EXPIRED_MAX)
 		b->dead.next_ns = 0;
 	b->expired_count = 0;
-	commit_tally(&b->dead);
+	commit_tally(&b->dead, q);
 	for (size_t i = 0; i < b->quota_count; i++)
-		commit_tally(&b->quotas[i]);
+		commit_tally(&b->quotas[i], q);
 }

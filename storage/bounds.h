@@ -20,6 +20,7 @@ struct bounds_tally {
 	uint64_t bytes;   /* up to there */
 	uint64_t excess;  /* of the last whole walk, still to go */
 	uint64_t gone;    /* of it, in the open transaction */
+	uint64_t left;    /* gone_bytes, up to which bytes or excess is right */
 };
 
 struct bounds {
@@ -40,6 +41,6 @@ MUST_USE enum status bounds_look(struct bounds *b, struct queue *q, int64_t dead
 /* In the transaction: let go what is over. */
 MUST_USE enum status bounds_step(struct bounds *b, struct queue *q, int64_t deadline_ns);
 /* That was committed. */
-void bounds_committed(struct bounds *b);
+void bounds_committed(struct bounds *b, const struct queue *q);
 
 #endif

@@ -174,7 +174,7 @@ static void take_over(struct chore *c, int64_t now)
 	if (c->is_due[CHORE_EXPIRE])
 		c->next_ns[CHORE_EXPIRE] = c->is_done[CHORE_EXPIRE] ? now + AGAIN_NS : now;
 	if (c->is_due[CHORE_BOUNDS])
-		bounds_committed(&c->bounds);
+		bounds_committed(&c->bounds, &w->store.queue);
 	if (c->is_due[CHORE_VACUUM]) {
 		uint64_t bytes = vacuum_committed(&c->vacuum);
 		series_add(w->metrics.vacuumed_bytes, (double)bytes);

@@ -97,11 +97,11 @@ static enum status find(struct queue *q, int64_t batch_id, int64_t from_id, int6
 	return ST_OK;
 }
 
-static enum status let_go(struct queue *q, int64_t batch_id, struct queue_departed *d,
-			  enum outcome outcome, const char *why)
+static enum status let_go(struct queue *q, int64_t batch_id, enum delivery_state state,
+			  struct queue_departed *d, enum outcome outcome, const char *why)
 {
-	CHECK(queue_may_move(DELIVERY_READY, DELIVERY_GONE) &&
-	      queue_may_move(DELIVERY_DEAD, DELIVERY_GONE));
+	CHECK(queue_may_move(state, DELIVERY_GONE));
+	gone_add(&q->gone, d->destination_id, state, d->bytes);
 	d->outcome = outcome;
 	d->why = why;
 	enum status st = queue_count(q, d->destination_id, d->signal, outcome, d->records);
@@ -122,13 +122,12 @@ enum status depart_delivery(struct queue *q, int64_t batch_id, int64_t destinati
 	struct queue_departed d;
 	enum delivery_state is = DELIVERY_GONE;
 	int64_t other;
-	CHECK(queue_may_move(state, DELIVERY_GONE));
 	enum status st = find(q, batch_id, destination_id, destination_id, &is, &d);
 	if (st)
 		return st == ST_END ? ST_OK : st;
 	if (is != state)
 		return ST_OK;
-	st = let_go(q, batch_id, &d, outcome, why);
+	st = let_go(q, batch_id, is, &d, outcome, why);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, batch_id, &other);
 	return st == ST_END ? drop_payload(q, batch_id) : st;
@@ -140,8 +139,7 @@ enum status depart_batch(struct queue *q, int64_t batch_id, enum outcome outcome
 	enum delivery_state is = DELIVERY_GONE;
 	enum status st = find(q, batch_id, INT64_MIN, INT64_MAX, &is, &d);
 	while (!st) {
-		CHECK(queue_may_move(is, DELIVERY_GONE));
-		st = let_go(q, batch_id, &d, outcome, why);
+		st = let_go(q, batch_id, is, &d, outcome, why);
 		if (!st)
 			st = find(q, batch_id, INT64_MIN, INT64_MAX, &is, &d);
 	}

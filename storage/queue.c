@@ -240,6 +240,7 @@ enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *
 {
 	CHECK(queue_may_move(d->state, DELIVERY_GONE));
 	int64_t other;
+	gone_add(&q->gone, d->destination_id, d->state, d->stored_bytes);
 	enum status st = queue_run(q, Q_DELIVERY_DELETE, d->batch_id, d->destination_id);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, d->batch_id, &other);
@@ -312,6 +313,8 @@ static enum status settle_kept(struct queue *q, const struct settlement *s,
 	enum status st = queue_statement(q, Q_DELIVERY_UPDATE, &u);
 	if (st)
 		return st;
+	if (to != d->state)
+		gone_add(&q->gone, d->destination_id, d->state, d->stored_bytes);
 	stmt_bind_int(u, 1, d->batch_id);
 	stmt_bind_int(u, 2, d->destination_id);
 	stmt_bind_text(u, 3, bytes_str(delivery_state_text(to)));

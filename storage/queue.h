@@ -7,6 +7,7 @@
 #define STORAGE_QUEUE_H
 
 #include "storage/boot.h"
+#include "storage/gone.h"
 #include "storage/stmt.h"
 #include "storage/writer.h"
 
@@ -40,6 +41,7 @@ struct queue {
 	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
 	int64_t last_id;    /* of the last batch that was inserted, committed or not */
 	bool has_moved;     /* something is owed to another destination now: it should be rung */
+	struct gone gone;   /* what left since the file was opened */
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
 	struct queue_total totals[QUEUE_TOTALS_MAX];
 	size_t departed_count;

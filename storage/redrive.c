@@ -44,6 +44,7 @@ static int64_t share_of(const struct queue_delivery *d)
 static enum status replay(struct queue *q, const struct queue_delivery *d)
 {
 	CHECK(queue_may_move(d->state, DELIVERY_READY));
+	gone_add(&q->gone, d->destination_id, d->state, d->stored_bytes);
 	return queue_run(q, Q_DELIVERY_REPLAY, d->batch_id, d->destination_id);
 }
 
@@ -67,6 +68,7 @@ static enum status move(struct queue *q, const struct queue_delivery *d, int64_t
 	enum status st = queue_statement(q, Q_DELIVERY_MOVE, &s);
 	if (st)
 		return st;
+	gone_add(&q->gone, d->destination_id, d->state, d->stored_bytes);
 	stmt_bind_int(s, 1, d->batch_id);
 	stmt_bind_int(s, 2, d->destination_id);
 	stmt_bind_int(s, 3, to_id);

@@ -160,9 +160,12 @@ void upkeep_try_recovery(struct writer *w, int64_t now)
 	if (s->lost_from)
 		log_error("queue.acknowledged_missing", "path=%s after_batch=%lld",
 			  LOG_QUOTE(s->path), (long long)s->lost_from);
-	for (int i = 0; i < s->slot_count; i++)
+	/* Of a new file nothing is known yet that was in the old one. */
+	for (int i = 0; i < s->slot_count; i++) {
+		atomic_fetch_add(&w->changes[i], s->set_aside[0] != '\0');
 		if (w->subscribers[i])
 			chan_ring(w->subscribers[i]);
+	}
 	w->is_recovering = false;
 	upkeep_look_at_salvages(w);
 	log_info("queue.recovered", "path=%s", LOG_QUOTE(s->path));

@@ -180,8 +180,8 @@ void writer_subscribe(struct writer *w, int slot, struct chan *chan);
 /* Ring `chan` after each commit that wrote rows of the loss ledger. As writer_subscribe. */
 void writer_watch_losses(struct writer *w, struct chan *chan);
 /* How often somebody replayed, purged or moved deliveries of the slot since the start
- * (storage/redrive.h). Who has claimed some reads them again where it differs; each time the slot's
- * subscriber is rung. */
+ * (storage/redrive.h), or the file was replaced by a new one. Who has claimed some reads them again
+ * where it differs; each time the slot's subscriber is rung. */
 uint64_t writer_changes(struct writer *w, int slot);
 MUST_USE enum status writer_start(struct writer *w, struct err *e);
 /* Fail what waits with ST_STOPPING, checkpoint, close, join. Give nothing after this. Accepts NULL.

@@ -22,15 +22,18 @@
 #include "gateway/base/xalloc.h"
 #include "gateway/forward/dispatch.h"
 
-#define PUBLISH_NS (10 * NS_PER_S)
+#define PUBLISH_NS       (10 * NS_PER_S)
+#define PUBLISH_AGAIN_NS (NS_PER_S) /* where it was not committed */
 
 /* The state on its way to the queue. */
 struct publication {
 	struct destination_update update; /* first: the job comes back as this */
 	struct chan *chan;
+	enum status result; /* of the last one; written by the writer's thread before it is back */
 	bool is_at_writer;
-	bool is_shown; /* it was published once */
-	int64_t at_ns; /* mono, the last time */
+	bool is_shown;    /* it is in the queue file */
+	uint64_t changes; /* writer_changes of the slot at that time */
+	int64_t at_ns;    /* mono, the last time */
 };
 
 /* An order on its way to the thread. */
@@ -181,11 +184,12 @@ void forward_free(struct forward *f)
 	free(f);
 }
 
-/* On the writer's thread. That it was not committed does no harm: the next one says it again. */
+/* On the writer's thread. */
 static void on_published(struct write_job *job, enum status st)
 {
-	(void)st;
-	chan_give_item(((struct publication *)job)->chan, &job->item);
+	struct publication *p = (struct publication *)job;
+	p->result = st;
+	chan_give_item(p->chan, &job->item);
 }
 
 static void publish(struct forward *f, int64_t now)
@@ -197,8 +201,12 @@ static void publish(struct forward *f, int64_t now)
 	int64_t since_ns = dispatch_since_wall_ns(d);
 	int64_t due_ns = 0;
 	char reason[sizeof(u->reason)];
-	if (p->is_at_writer)
+	uint64_t changes = writer_changes(f->options.writer, f->options.slot);
+	if (p->is_at_writer || (p->result && now < p->at_ns + PUBLISH_AGAIN_NS))
 		return;
+	/* A new file, perhaps, which does not know of a pause. */
+	if (changes != p->changes)
+		p->is_shown = false;
 	dispatch_reason(d, reason, sizeof(reason), &due_ns);
 	bool is_change = !p->is_shown || u->state != state || u->since_ns != since_ns ||
 			 (state == DESTINATION_UP && strcmp(u->reason, reason) != 0);
@@ -219,6 +227,7 @@ static void publish(struct forward *f, int64_t now)
 	series_set(f->next_attempt, (double)due_ns / (double)NS_PER_S);
 	p->is_at_writer = true;
 	p->is_shown = true;
+	p->changes = changes;
 	p->at_ns = now;
 	writer_update_destination(f->options.writer, u);
 }
@@ -231,6 +240,8 @@ static void take_back(struct forward *f, struct write_job *job)
 		return;
 	}
 	if (!settle_is_ours(job)) {
+		/* A pause must not be lost to a queue that could not be written for a moment. */
+		f->publication.is_shown = f->publication.result == ST_OK;
 		f->publication.is_at_writer = false;
 		return;
 	}
@@ -276,6 +287,14 @@ static void wind_down(struct forward *f, int64_t now)
 	dispatch_wait(d, until);
 }
 
+static int64_t next_turn_ns(const struct forward *f, int64_t now)
+{
+	int64_t next = dispatch_next_ns(&f->dispatch, now);
+	int64_t again = f->publication.at_ns + PUBLISH_AGAIN_NS;
+	bool is_owed = !f->publication.is_at_writer && f->publication.result;
+	return is_owed && again < next ? again : next;
+}
+
 static void *run(void *arg)
 {
 	struct forward *f = arg;
@@ -290,7 +309,7 @@ static void *run(void *arg)
 		if (!is_stopping) {
 			dispatch_start_due(d, now);
 			publish(f, now);
-			dispatch_wait(d, dispatch_next_ns(d, now));
+			dispatch_wait(d, next_turn_ns(f, now));
 		} else {
 			wind_down(f, now);
 		}

@@ -243,6 +243,8 @@ START_TEST(damage_in_use_sets_the_file_aside_and_readers_follow)
 	}
 	EXPECT_OK(st);
 	ck_assert(writer_is_degraded(f.w));
+	/* Who keeps claims or a state of the old file hears that it is another. */
+	ck_assert_uint_gt(writer_changes(f.w, slot), 0);
 	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &c, 1, &n, &e));
 	ck_assert_uint_eq(n, 1);
 	/* A settlement of a batch of the old file meets nothing in the new one. */

@@ -8,10 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "gateway/base/metrics.h"
 #include "gateway/base/now.h"
 #include "gateway/forward/forward.h"
 #include "tests/support/expect.h"
 #include "tests/support/forwarding.h"
+#include "tests/support/queue_file.h"
 
 #define FAST "retry_on_failure: {initial_interval: 10ms, max_interval: 50ms}"
 
@@ -594,6 +596,25 @@ START_TEST(a_page_of_html_is_no_delivery)
 }
 END_TEST
 
+START_TEST(a_pause_is_stored_though_the_queue_could_not_take_it_at_first)
+{
+	struct forwarding *fx = forwarding_new_one(FAST);
+	struct series *paused = metric_series(M_DESTINATION_STATE, "d0", "paused");
+	forwarding_start(fx);
+	forwarding_wait_state(fx, "up");
+	queue_file_exec(fx->path, "ALTER TABLE destinations RENAME reason TO lost");
+	forward_order(fx->sides[0].forward, FORWARD_PAUSE, "maintenance");
+	while (series_value(paused) < 1)
+		(void)poll(NULL, 0, 2);
+	/* Behind the update, which it sees fail. */
+	forwarding_put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 3, 100);
+	queue_file_exec(fx->path, "ALTER TABLE destinations RENAME lost TO reason");
+	forwarding_wait_state(fx, "paused");
+	ck_assert_uint_eq(http_sink_count(fx->sides[0].sink), 0);
+	forwarding_free(fx);
+}
+END_TEST
+
 START_TEST(a_wrong_configuration_names_its_key)
 {
 	static const struct {
@@ -654,6 +675,7 @@ int main(void)
 		a_damaged_payload_becomes_a_dead_letter_and_holds_nothing_up,
 		what_is_ready_again_is_found_though_newer_was_sent,
 		a_page_of_html_is_no_delivery,
+		a_pause_is_stored_though_the_queue_could_not_take_it_at_first,
 		a_wrong_configuration_names_its_key,
 	};
 	return run_cases("forward", cases, sizeof(cases) / sizeof(cases[0]));

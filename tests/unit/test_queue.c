@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gateway/base/now.h"
+#include "storage/bounds.h"
 #include "storage/db.h"
 #include "storage/file_checks.h"
 #include "tests/support/expect.h"
@@ -423,9 +425,63 @@ START_TEST(the_state_of_a_destination_is_kept)
 }
 END_TEST
 
+/* Walks, and says whether something has to go. */
+static bool is_over(struct fixture *f, struct bounds *b)
+{
+	bool is_due = false;
+	int64_t next;
+	EXPECT_OK(bounds_look(b, &f->q, now_mono_ns() + 60 * NS_PER_S, &is_due, &next));
+	return is_due;
+}
+
+static void shrink(struct fixture *f, struct bounds *b)
+{
+	EXPECT_OK(queue_begin(&f->q));
+	EXPECT_OK(bounds_step(b, &f->q, now_mono_ns() + 60 * NS_PER_S));
+	EXPECT_OK(queue_commit(&f->q));
+	bounds_committed(b, &f->q);
+}
+
+START_TEST(what_left_after_it_was_counted_is_not_evicted_once_more)
+{
+	static const char waiting_sql[] =
+		"SELECT count(*) FROM deliveries WHERE state = 'ready' AND destination_id = 1";
+	static const struct writer_limits limits = { .may_evict = { true, true, true },
+						     .dead_max_bytes = 4 };
+	struct fixture f;
+	struct bounds b;
+	begin(&f);
+	bounds_init(&b, &limits);
+	bounds_add_quota(&b, f.a, 40); /* ten batches */
+	EXPECT_OK(queue_begin(&f.q));
+	for (int i = 0; i < 30; i++)
+		(void)insert(&f, SIGNAL_LOGS, 1, 2);
+	EXPECT_OK(settle(&f, f.b, 1, SETTLE_DEAD, 0));
+	EXPECT_OK(settle(&f, f.b, 2, SETTLE_DEAD, 0));
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert(is_over(&f, &b));
+	/* Drained to its quota meanwhile, and the dead letters below theirs. */
+	EXPECT_OK(queue_begin(&f.q));
+	for (int64_t id = 1; id <= 18; id++)
+		EXPECT_OK(settle(&f, f.a, id, SETTLE_DELIVERED, 0));
+	EXPECT_OK(depart_delivery(&f.q, 1, f.b, DELIVERY_DEAD, OUTCOME_PURGED, DEPART_FULL));
+	EXPECT_OK(queue_commit(&f.q));
+	shrink(&f, &b);
+	/* Twelve waited, two too many. */
+	ck_assert_int_eq(ask(&f, waiting_sql), 10);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM deliveries WHERE state = 'dead'"), 1);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM balance WHERE difference <> 0"), 0);
+	/* And what leaves when nothing is over changes nothing. */
+	shrink(&f, &b);
+	ck_assert_int_eq(ask(&f, waiting_sql), 10);
+	end(&f);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
+		what_left_after_it_was_counted_is_not_evicted_once_more,
 		moves_follow_the_table,
 		a_rollback_leaves_nothing_not_even_totals,
 		more_sums_than_fit_in_memory_are_written_all_the_same,

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "gateway/base/now.h"
+#include "gateway/forward/gate.h"
 #include "gateway/forward/uplink.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_client.h"
@@ -412,6 +413,30 @@ static int64_t first_seconds(struct world *w, int site, int64_t for_ns)
 	return s.bytes;
 }
 
+START_TEST(what_a_kind_refuses_itself_teaches_nothing_and_costs_nothing)
+{
+	struct world *w = world_new("rate: 100KiB");
+	struct gate g;
+	struct export x = { .class = RECORD_CLASS_INFO, .raw_bytes = 1 << 20 };
+	struct uplink_view view;
+	gate_init(&g, w->uplink, "e", &w->chans[0]);
+	size_t max = gate_export_max(&g);
+	for (int i = 0; i < 8; i++) {
+		while (!gate_pass(&g, x.class))
+			now_fake_advance(NS_PER_S);
+		x.body.n = 1;
+		gate_sent(&g, &x);
+		x.reply.is_own = true;
+		gate_ended(&g, &x, 1);
+	}
+	ck_assert_uint_eq(gate_export_max(&g), max);
+	uplink_look(w->uplink, &view);
+	ck_assert_int_eq(view.used[0], 0);
+	gate_done(&g);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(after_an_outage_a_destination_starts_slowly)
 {
 	struct world *w = world_new("slow_start: 20s");
@@ -743,6 +768,7 @@ int main(void)
 		a_monthly_budget_lasts_until_the_first,
 		an_export_that_is_larger_than_a_budget_passes_once,
 		what_did_not_go_is_given_back,
+		what_a_kind_refuses_itself_teaches_nothing_and_costs_nothing,
 		after_an_outage_a_destination_starts_slowly,
 		a_rate_can_be_set_for_a_while,
 		usage_outlives_restarts_and_kills,
