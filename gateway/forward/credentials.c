@@ -262,15 +262,21 @@ static struct credential credential_of_url(const char *url)
 	start += 3;
 	size_t authority = strcspn(start, "/?#");
 	const char *at = memrchr(start, '@', authority);
-	const char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
-	if (!colon)
+	if (!at)
 		return c;
-	char *user = strndup(start, (size_t)(colon - start));
-	char *password = strndup(colon + 1, (size_t)(at - colon - 1));
+	/* A token may stand there alone, as the user. */
+	const char *colon = memchr(start, ':', (size_t)(at - start));
+	const char *user_end = colon ? colon : at;
+	char *user = strndup(start, (size_t)(user_end - start));
+	char *password = colon ? strndup(colon + 1, (size_t)(at - colon - 1)) : strdup("");
 	CHECK(user && password);
 	percent_decode(user);
 	percent_decode(password);
 	c = make_basic(user, password);
+	if (!colon) {
+		free(c.secret);
+		c.secret = xstrdup(user);
+	}
 	free(user);
 	free(password);
 	return c;
@@ -332,12 +338,17 @@ unsigned credentials_generation(struct credentials *k)
 
 /* ---- redaction ---- */
 
-/* How many bytes at p stand for the character c: 1, more where JSON escaped it, or 0. */
+/* How many bytes at p stand for the character c: 1, more where JSON or a URL escaped it, or 0. */
 static size_t match_one(const uint8_t *p, size_t n, char c)
 {
 	char code[7];
 	if (n == 0)
 		return 0;
+	if (*p == '%' && n >= 3) {
+		(void)snprintf(code, sizeof(code), "%%%02x", (unsigned)(unsigned char)c);
+		if (strncasecmp((const char *)p, code, 3) == 0)
+			return 3;
+	}
 	if (*p == '\\' && n >= 2 && p[1] == (uint8_t)c && strchr("\"\\/", c))
 		return 2;
 	(void)snprintf(code, sizeof(code), "\\u%04x", (unsigned)(unsigned char)c);
@@ -350,7 +361,7 @@ static size_t match(const uint8_t *p, size_t n, const char *text)
 {
 	size_t at = 0;
 	for (; *text; text++) {
-		size_t one = at < n && p[at] == (uint8_t)*text && *text != '\\' ?
+		size_t one = at < n && p[at] == (uint8_t)*text && *text != '\\' && *text != '%' ?
 				     1 :
 				     match_one(p + at, n - at, *text);
 		if (!one)
@@ -365,8 +376,9 @@ static void wipe(uint8_t *p, size_t n, const char *text)
 	if (!text || strlen(text) < CREDENTIALS_SECRET_MIN)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		size_t length =
-			p[i] == (uint8_t)*text || p[i] == '\\' ? match(p + i, n - i, text) : 0;
+		size_t length = p[i] == (uint8_t)*text || p[i] == '\\' || p[i] == '%' ?
+					match(p + i, n - i, text) :
+					0;
 		if (length) {
 			memset(p + i, '*', length);
 			i += length - 1;

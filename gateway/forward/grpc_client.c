@@ -5,7 +5,7 @@
  * server's SETTINGS came: by then it has proved that it speaks HTTP/2, and how many streams it
  * allows.
  *
- *   open -> ended: ANSWERED      [on_frame: END_STREAM]
+ *   open -> ended: ANSWERED      [on_frame: END_STREAM; on_data: more than anybody reads]
  *   open -> ended: REFUSED       [on_stream_close: REFUSED_STREAM, which is also what nghttp2
  *                                 closes streams above a GOAWAY's last id with, and calls that
  *                                 could not be sent before it]
@@ -31,6 +31,8 @@ enum {
 	STREAM_WINDOW = 256 * 1024,
 	CONNECTION_WINDOW = STREAMS_MAX * STREAM_WINDOW,
 	HEADER_LIST_SIZE = 64 * 1024,
+	/* An answer without an end would use up the link. gRPC's own clients stop here too. */
+	ANSWER_MAX = 4 * 1024 * 1024,
 	SETTINGS_MAX = 32,
 	ACK_QUEUE_MAX = 1000,
 	OUT_BATCH = 256 * 1024, /* gather no more than this before a write */
@@ -89,11 +91,16 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 		   size_t n, void *user_data)
 {
 	(void)flags;
-	(void)user_data;
+	struct grpc_client *c = user_data;
 	struct grpc_exchange *x = nghttp2_session_get_stream_user_data(session, stream_id);
-	if (x) {
-		x->moved_ns = now_mono_ns();
-		grpc_response_data(&x->response, bytes_of(data, n));
+	if (!x)
+		return 0;
+	x->moved_ns = now_mono_ns();
+	x->received += n;
+	grpc_response_data(&x->response, bytes_of(data, n));
+	if (x->received > ANSWER_MAX) {
+		grpc_client_end(c, x, GRPC_END_ANSWERED);
+		grpc_client_cancel(c, stream_id);
 	}
 	return 0;
 }
@@ -179,7 +186,7 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *dst
 		       uint32_t *flags, nghttp2_data_source *source, void *user_data)
 {
 	(void)source;
-	(void)user_data;
+	struct grpc_client *c = user_data;
 	struct grpc_exchange *x = nghttp2_session_get_stream_user_data(session, stream_id);
 	if (!x)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -198,6 +205,7 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *dst
 	if (piece)
 		memcpy(dst + n, x->export->body.p + (x->sent - GRPC_FRAME_PREFIX_SIZE), piece);
 	x->sent += piece;
+	c->fed += n + piece;
 	x->moved_ns = now_mono_ns();
 	if (x->sent == grpc_client_size_of(x))
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -325,6 +333,7 @@ void grpc_client_start(struct grpc_client *c, struct grpc_exchange *x, const cha
 	x->end = GRPC_END_NONE;
 	x->error_code = 0;
 	x->sent = 0;
+	x->received = 0;
 	x->is_written = false;
 	x->is_away = false;
 	x->started_ns = now_mono_ns();
@@ -334,6 +343,7 @@ void grpc_client_start(struct grpc_client *c, struct grpc_exchange *x, const cha
 		c->heard_ns = x->started_ns;
 	TAILQ_INSERT_TAIL(&c->open, x, link);
 	c->open_count++;
+	c->fed++;
 	c->is_used = true;
 	x->stream_id = submit(c, x, authorization);
 	/* Stream ids are used up, or memory is. */

@@ -32,7 +32,8 @@ struct grpc_exchange {
 	int tries;           /* otlp_grpc.c: given to a connection */
 	/* Private. */
 	int32_t stream_id;
-	size_t sent; /* of prefix and body, into HTTP/2 */
+	size_t sent;     /* of prefix and body, into HTTP/2 */
+	size_t received; /* of the answer's body */
 	int64_t started_ns;
 	int64_t moved_ns;
 	bool is_written;  /* to the socket, whole: up to away_at */
@@ -64,6 +65,9 @@ struct grpc_client {
 	uint64_t acked;   /* bytes of the TCP connection, at the last look */
 	bool has_heard;   /* anything at all */
 	int64_t acked_ns; /* when that changed */
+	uint64_t fed;     /* calls begun and bytes of bodies, into HTTP/2 */
+	uint64_t fed_seen;
+	uint64_t fed_at;  /* bytes of the connection: the last of these are before it */
 	int64_t heard_ns; /* when the server last sent anything */
 	int64_t ping_ns;  /* when it was asked since then; 0: it was not */
 	struct err io;    /* from the transport */

@@ -52,7 +52,12 @@ static void look(struct grpc_client *c, int64_t now)
 	if (!is_any_not_away(c))
 		return;
 	tcp_position(c, &acked, &written);
-	bool has_moved = acked != c->acked;
+	if (c->fed != c->fed_seen) {
+		c->fed_seen = c->fed;
+		c->fed_at = written + (c->out.n - c->out_sent);
+	}
+	/* A PING that was taken is no movement: a server that opens no window takes those. */
+	bool has_moved = acked != c->acked && c->acked < c->fed_at;
 	c->acked = acked;
 	if (has_moved)
 		c->acked_ns = now;

@@ -236,6 +236,8 @@ void grpc_response_read(struct grpc_response *r, enum signal signal, enum encodi
 			const struct credentials *k, struct export_reply *ret)
 {
 	redact(k, &r->body);
+	if (k)
+		credentials_redact(k, r->content_type, strlen(r->content_type));
 	*ret = (struct export_reply){ .status = r->status };
 	if (r->status < 0 || !r->is_grpc) {
 		read_other(r, ret);

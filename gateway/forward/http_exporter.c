@@ -276,7 +276,7 @@ void http_exporter_answer(struct exporter *x, struct export *export)
 static void refuse(struct http_sender *h, struct export *export)
 {
 	const char *signal = signal_text(export->signal);
-	export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED };
+	export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED, .is_own = true };
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       h->kind->paths[export->signal] ?
 			       "this destination has no URL for %s: set endpoint or %s_endpoint" :
@@ -365,6 +365,8 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 	x->reply.is_unreachable = rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST ||
 				  rc == CURLE_COULDNT_RESOLVE_PROXY ||
 				  (rc == CURLE_OPERATION_TIMEDOUT && !is_connected(t->easy));
+	/* libcurl may quote what a peer said that is no HTTP. */
+	credentials_redact(h->credentials, t->error, strlen(t->error));
 	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s",
 		       t->error[0] ? t->error : curl_easy_strerror(rc));
 }

@@ -10,13 +10,18 @@
  * order within a window (an hour, as it ships), but in order is cheaper for it, and makes its check
  * for duplicates work when a push is sent twice.
  *
+ * Streams are found by a hash with a seed: records may name their own labels, and a client that
+ * could choose collisions could make one push cost minutes.
+ *
  * Memory: an arena and a buffer with caps of their own, charged to the destination's budget. What
  * does not fit (hundreds of thousands of empty records) is sent in parts, like a push that is too
  * large. */
 #include "gateway/forward/loki_index.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
+#include "gateway/forward/prometheus_labels.h"
 #include "gateway/telemetry/any_value.h"
 #include "gateway/telemetry/json_text.h"
 #include "gateway/telemetry/wire.h"
@@ -24,8 +29,8 @@
 enum {
 	ARENA_MAX = 24 << 20,
 	ENTRIES_BYTES_MAX = 16 << 20,
-	STREAM_TEXT_MAX = LOKI_LABELS_MAX * (LOKI_NAME_MAX + 4 * LOKI_LABEL_VALUE_MAX + 8),
-	SLOTS = 1024
+	STREAM_TEXT_MAX = LOKI_LABELS_MAX * (LOKI_NAME_MAX + 6 * LOKI_LABEL_VALUE_MAX + 8),
+	SLOTS = 8192
 };
 
 /* ---- reading ---- */
@@ -158,7 +163,7 @@ static enum status find_stream(struct loki_index *x, const struct bytes *values,
 	if (st)
 		return st;
 	struct bytes text = buf_view(&x->text);
-	uint32_t hash = loki_hash(text);
+	uint32_t hash = (uint32_t)prometheus_labels_hash(x->seed, text);
 	struct loki_stream **slot = &x->slots[hash % SLOTS];
 	for (struct loki_stream *s = *slot; s; s = s->next)
 		if (s->hash == hash && bytes_equal(s->labels, text)) {
@@ -330,6 +335,7 @@ enum status loki_index_make(struct loki_index *x, const struct loki_form *form,
 	buf_init(&x->entries, ENTRIES_BYTES_MAX, budget);
 	buf_init(&x->text, STREAM_TEXT_MAX, budget);
 	CHECK(source->member_count > 0);
+	CHECK(getrandom(&x->seed, sizeof(x->seed), 0) == (ssize_t)sizeof(x->seed));
 	x->member_end = source->members[0].raw_bytes;
 	x->slots = arena_calloc(&x->arena, SLOTS, sizeof(*x->slots));
 	if (!x->slots)

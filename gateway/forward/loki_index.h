@@ -42,6 +42,7 @@ struct loki_index {
 	size_t member;
 	size_t member_end;
 	struct loki_stream **slots;
+	uint64_t seed;
 	uint32_t streams;
 	struct buf text;
 };

@@ -12,6 +12,8 @@
 #include <math.h>
 
 #define ZERO_THRESHOLD 1e-128 /* where the point has none */
+/* Buckets travel as differences of signed 64 bits: above it Prometheus reads a negative count. */
+#define COUNT_MAX ((uint64_t)INT64_MAX)
 enum { GAP_MAX = 2, SHIFT_MAX = 31 };
 
 struct layout {
@@ -208,19 +210,25 @@ static void scale_down(struct prometheus_sum *h)
 	h->scale = PROMETHEUS_SCALE_MAX;
 }
 
-static uint64_t total_of(const struct prometheus_side *s)
+/* *n and the buckets together. False: that is more than COUNT_MAX. */
+static bool add_counts(const struct prometheus_side *s, uint64_t *n)
 {
-	uint64_t n = 0;
-	for (uint32_t i = 0; i < s->count; i++)
-		n += s->counts[i];
-	return n;
+	for (uint32_t i = 0; i < s->count; i++) {
+		if (s->counts[i] > COUNT_MAX - *n)
+			return false;
+		*n += s->counts[i];
+	}
+	return true;
 }
 
 /* Each bucket has a number in Prometheus, and the counts agree as Prometheus checks it: where the
  * sum is no number, some observations may be in no bucket. */
 static bool is_sound(const struct prometheus_sum *h)
 {
-	uint64_t total = h->zero_count + total_of(&h->positive) + total_of(&h->negative);
+	uint64_t total = h->zero_count;
+	if (h->count > COUNT_MAX || total > COUNT_MAX || !add_counts(&h->positive, &total) ||
+	    !add_counts(&h->negative, &total))
+		return false;
 	bool has_numbers = (int64_t)h->positive.offset + h->positive.count < INT32_MAX &&
 			   (int64_t)h->negative.offset + h->negative.count < INT32_MAX;
 	return has_numbers && (isnan(h->value) ? total <= h->count : total == h->count);
@@ -234,6 +242,10 @@ static enum status add_delta(struct conversion *c, struct prometheus_sum *h, int
 	if (st)
 		return st;
 	bool is_new = !sum->last_ns;
+	if (h->count > COUNT_MAX - sum->count) {
+		point_left_out(c, PROMETHEUS_LEFT_BUCKETS);
+		return ST_END;
+	}
 	st = prometheus_sum_exponential(sum, h, prometheus_changes_arena(c->changes));
 	if (st == ST_INVALID) {
 		point_left_out(c, PROMETHEUS_LEFT_SCALE);

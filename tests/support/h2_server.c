@@ -153,20 +153,26 @@ static nghttp2_nv nv_of(const char *name, const char *value)
 			     .valuelen = strlen(value) };
 }
 
-void h2_server_answer(struct h2_server *s, size_t n, struct bytes message, ...)
+void h2_server_begin_answer(struct h2_server *s, size_t n, struct bytes message)
 {
 	const nghttp2_nv headers[] = { nv_of(":status", "200"),
 				       nv_of("content-type", "application/grpc") };
 	const nghttp2_data_provider provider = { .read_callback = on_reply };
+	s->reply = message;
+	ck_assert_int_eq(
+		nghttp2_submit_response(s->session, (int32_t)n * 2 + 1, headers, 2, &provider), 0);
+	h2_server_turn(s);
+}
+
+void h2_server_answer(struct h2_server *s, size_t n, struct bytes message, ...)
+{
 	nghttp2_nv trailers[TRAILERS_MAX];
 	int32_t id = (int32_t)n * 2 + 1;
 	va_list args;
 	va_start(args, message);
 	size_t count = split_headers(args, trailers);
 	va_end(args);
-	s->reply = message;
-	ck_assert_int_eq(nghttp2_submit_response(s->session, id, headers, 2, &provider), 0);
-	(void)nghttp2_session_send(s->session);
+	h2_server_begin_answer(s, n, message);
 	ck_assert_int_eq(nghttp2_submit_trailer(s->session, id, trailers, count), 0);
 	h2_server_turn(s);
 }

@@ -42,6 +42,8 @@ struct h2_taken *h2_server_taken(struct h2_server *s, size_t n);
 /* Headers with :status 200 and the content type, the message, and trailers "name: value", ...,
  * NULL. */
 void h2_server_answer(struct h2_server *s, size_t n, struct bytes message, ...);
+/* The same without trailers: the message may be large. */
+void h2_server_begin_answer(struct h2_server *s, size_t n, struct bytes message);
 /* Trailers only, of the same form. */
 void h2_server_refuse(struct h2_server *s, size_t n, ...);
 void h2_server_reset(struct h2_server *s, size_t n, uint32_t error_code);

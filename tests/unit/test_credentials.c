@@ -227,8 +227,22 @@ START_TEST(secrets_are_wiped_out_of_answers)
 	/* Too short to be one, and what only looks alike. */
 	expect_redacted(k, "plant-7: abc, ab, open\\sesam, key/",
 			"plant-7: abc, ab, open\\sesam, key/");
+	/* As a URL has it. */
+	expect_redacted(k, "?k=YWI6b3BlblxzZXNhbWU%3d&p=open%5Csesame%25",
+			"?k=**********************&p=*************%25");
 	expect_redacted(k, "", "");
 	expect_redacted(k, "\\", "\\");
+	credentials_free(k);
+}
+END_TEST
+
+START_TEST(a_token_that_is_the_user_of_a_url_is_wiped)
+{
+	struct destination_config c = plain_config();
+	c.endpoint = (char[]){ "https://glc_s3cret@host/" };
+	struct credentials *k = open_good(&c);
+	expect_redacted(k,
+			"glc_s3cret, Basic Z2xjX3MzY3JldDo=", "**********, **********************");
 	credentials_free(k);
 }
 END_TEST
@@ -259,6 +273,7 @@ int main(void)
 		a_file_at_fault_leaves_the_last_value_in_use,
 		without_a_credential_it_does_not_start,
 		secrets_are_wiped_out_of_answers,
+		a_token_that_is_the_user_of_a_url_is_wiped,
 		a_renewed_secret_is_wiped_beside_the_one_before,
 	};
 	return run_cases("credentials", cases, sizeof(cases) / sizeof(cases[0]));

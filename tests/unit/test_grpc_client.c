@@ -319,6 +319,23 @@ START_TEST(a_slow_server_that_answers_pings_loses_one_call_only)
 }
 END_TEST
 
+/* Its answers to our PINGs, and that its TCP takes them, say nothing about the call. */
+START_TEST(a_server_that_never_opens_its_window_is_given_up)
+{
+	open_with(100, 0);
+	pump();
+	struct grpc_exchange *x = call(1000);
+	pump();
+	for (int i = 0; i < 2; i++) {
+		expect_end(x, GRPC_END_NONE);
+		advance((TIMEOUT_S / 2 + 1) * NS_PER_S);
+	}
+	expect_end(x, GRPC_END_STALLED);
+	ck_assert(!t.c->is_dead);
+	close_all();
+}
+END_TEST
+
 START_TEST(a_connection_that_leads_nowhere_is_given_up_within_the_timeout)
 {
 	open_with(100, 65535);
@@ -365,6 +382,30 @@ START_TEST(what_moves_slowly_is_not_given_up_but_not_borne_for_ever)
 }
 END_TEST
 
+START_TEST(an_answer_without_an_end_is_broken_off)
+{
+	const size_t n = 6 << 20;
+	uint8_t *page = xcalloc(1, n);
+	open_with(100, 65535);
+	pump();
+	struct grpc_exchange *x = call(10);
+	struct grpc_exchange *other = call(10);
+	pump();
+	page[1] = 1; /* the prefix of a message of 16 MiB */
+	h2_server_begin_answer(&t.server, 0, bytes_of(page, n));
+	pump();
+	struct export_reply r = reply_of(x);
+	ck_assert_int_eq(r.verdict, VERDICT_RETRY);
+	ck_assert_str_eq(r.error, "the answer ended without a grpc-status");
+	ck_assert_uint_lt(x->received, 5 << 20);
+	h2_server_answer(&t.server, 1, EMPTY, "grpc-status: 0", NULL);
+	pump();
+	ck_assert_int_eq(reply_of(other).verdict, VERDICT_DELIVERED);
+	close_all();
+	free(page);
+}
+END_TEST
+
 START_TEST(strangers_are_told_apart)
 {
 	static const char *const rows[][2] = {
@@ -398,8 +439,10 @@ int main(void)
 		goaway_ends_a_call_that_is_stuck_behind_others,
 		a_goaway_for_a_fault_says_why,
 		resets_are_told_apart,
+		an_answer_without_an_end_is_broken_off,
 		an_answer_before_the_body_is_whole_ends_the_upload,
 		a_slow_server_that_answers_pings_loses_one_call_only,
+		a_server_that_never_opens_its_window_is_given_up,
 		a_connection_that_leads_nowhere_is_given_up_within_the_timeout,
 		what_moves_slowly_is_not_given_up_but_not_borne_for_ever,
 	};

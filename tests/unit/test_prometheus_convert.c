@@ -478,6 +478,29 @@ START_TEST(native_histograms_that_prometheus_refuses_are_left_out)
 }
 END_TEST
 
+/* A count that wraps would have Prometheus refuse the request, and all that follow it. */
+START_TEST(native_counts_that_overflow_are_left_out)
+{
+	/* 2^63, 2^63 - 1, and two that come to 0 with it. */
+	static const uint8_t huge[] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1 };
+	static const uint8_t most[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f };
+	static const uint8_t wraps[] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1,
+					 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1 };
+	begin();
+	put_exponential(CUMULATIVE, 100, 0, 0, huge, sizeof(huge), UINT64_C(1) << 63);
+	put_exponential(CUMULATIVE, 100, 0, 0, wraps, sizeof(wraps), 0);
+	check("");
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_BUCKETS], 2);
+	put_exponential(DELTA, 100, 0, 0, most, sizeof(most), INT64_MAX);
+	check_native(0, "1+1 9223372036854775807 ");
+	deliver();
+	put_exponential(DELTA, 200, 0, 0, most, sizeof(most), INT64_MAX);
+	check("");
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_BUCKETS], 1);
+	end();
+}
+END_TEST
+
 START_TEST(delta_histograms_meet_at_the_coarser_scale)
 {
 	static const uint8_t counts[] = { 4 };
@@ -662,6 +685,7 @@ int main(void)
 		an_exponential_histogram_is_native,
 		a_fine_scale_is_halved,
 		native_histograms_that_prometheus_refuses_are_left_out,
+		native_counts_that_overflow_are_left_out,
 		delta_histograms_meet_at_the_coarser_scale,
 		deltas_advance_when_they_are_delivered,
 		a_zero_is_not_set_where_it_would_harm,
