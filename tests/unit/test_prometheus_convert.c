@@ -150,6 +150,10 @@ static void print_series(const struct prometheus_series *s)
 			EXPECT_OK(buf_printf(&text, "%.*s=%.*s ", (int)name.n, name.p, (int)value.n,
 					     value.p));
 	}
+	for (uint32_t k = s->first_exemplar; k; k = batch.exemplars[k].next) {
+		number[any_value_fixed(batch.exemplars[k].value, number)] = '\0';
+		EXPECT_OK(buf_printf(&text, "!%s ", number));
+	}
 	int64_t last = INT64_MIN;
 	for (uint32_t k = s->first; k; k = batch.samples[k].next) {
 		const struct prometheus_sample *x = &batch.samples[k];
@@ -338,6 +342,46 @@ static void put_histogram(uint64_t temporality, uint64_t start_ms, uint64_t time
 	up(2);
 	request_end();
 }
+
+static void put_exemplar(uint32_t number, double value)
+{
+	down(number);
+	put_fixed(2, 60 * (uint64_t)NS_PER_MS);
+	put_double(3, value);
+	up(1);
+}
+
+/* Whatever came before it in the request. */
+START_TEST(an_exemplar_is_on_the_series_of_its_own_point)
+{
+	begin();
+	request_begin("h", "s");
+	data_begin(9, CUMULATIVE);
+	down(1);
+	put_times(50, 100);
+	put_fixed(4, 3);
+	put_fixed(6, 1);
+	put_fixed(6, 2);
+	put_double(7, 5);
+	put_exemplar(8, 4);
+	up(2);
+	request_end();
+	request_begin("requests", "");
+	data_begin(7, CUMULATIVE);
+	EXPECT_OK(wire_put_number(&in, 3, 1));
+	down(1);
+	put_times(50, 100);
+	put_double(4, 7);
+	put_exemplar(5, 1);
+	up(2);
+	request_end();
+	check("__name__=h_seconds_bucket le=5 !4 100:1<50 \n"
+	      "__name__=h_seconds_bucket le=+Inf 100:3<50 \n"
+	      "__name__=h_seconds_count 100:3<50 \n"
+	      "__name__=requests_total !1 100:7<50 \n");
+	end();
+}
+END_TEST
 
 START_TEST(a_histogram_is_buckets_sum_and_count)
 {
@@ -679,6 +723,7 @@ int main(void)
 		samples_are_sorted_and_the_last_of_a_millisecond_stays,
 		no_recorded_value_is_a_stale_marker,
 		what_has_no_words_is_left_out,
+		an_exemplar_is_on_the_series_of_its_own_point,
 		a_histogram_is_buckets_sum_and_count,
 		a_delta_histogram_adds_up_and_begins_anew_with_other_bounds,
 		a_summary_is_quantiles_sum_and_count,
