@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "admin/command.h"
+#include "gateway/base/config_values.h"
 
 enum {
 	TAKES_CONFIG = 1,
@@ -391,6 +392,12 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_che
 	(void)fprintf(stderr,
 		      name[0] ? "tidegate: unknown command %s\n" : "tidegate: no command%s\n",
 		      name);
+	const char *names[COMMANDS];
+	for (int i = 0; i < COMMANDS; i++)
+		names[i] = commands[i].name;
+	const char *near = config_nearest(name, names, COMMANDS);
+	if (near)
+		(void)fprintf(stderr, "  did you mean %s?\n", near);
 	(void)fprintf(stderr, "  tidegate --help lists the commands\n");
 	return EXIT_CODE_USAGE;
 }

@@ -300,9 +300,9 @@ static enum status start(struct gateway *g, struct err *e)
 }
 
 /* Accepts a gateway of which any part was never made. */
-static void stop(struct gateway *g)
+static void stop(struct gateway *g, int64_t timeout_ns)
 {
-	int64_t deadline = now_mono_ns() + (g->config ? g->config->shutdown_timeout : 0);
+	int64_t deadline = now_mono_ns() + timeout_ns;
 	size_t forward_count = g->config && g->forwards ? g->config->destination_count : 0;
 	for (size_t i = 0; i < forward_count; i++)
 		forward_begin_stop(g->forwards[i], deadline);
@@ -436,7 +436,8 @@ static int run(const char *config_path)
 		log_info("gateway.ready", "pid=%d", (int)getpid());
 		wait_for_signal(g.config->shutdown_timeout);
 	}
-	stop(&g);
+	/* What never started has nobody to wait for: a wrong configuration is said at once. */
+	stop(&g, st ? 0 : g.config->shutdown_timeout);
 	log_info("gateway.stop", "exit=%d", st ? EXIT_FAILED : EXIT_OK);
 	return st ? EXIT_FAILED : EXIT_OK;
 }

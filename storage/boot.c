@@ -229,13 +229,20 @@ int64_t boot_wall_ns(const struct boot *b)
 	return b->this.is_set ? add(b->this.offset_ns, now_boot_ns()) : now_wall_ns();
 }
 
+static int64_t newest_id(const struct boot *b)
+{
+	int64_t former = b->former_count ? b->former[0].id : 0;
+	return b->this.id > former ? b->this.id : former;
+}
+
 /* (3) *ret_row: the batch's boot, where its row is known. */
 static int64_t lower_bound(const struct boot *b, int64_t boot, int64_t received_mono,
 			   const struct boot_row **ret_row)
 {
 	int64_t age = now_boot_ns();
 	*ret_row = NULL;
-	if (!boot)
+	/* Of none, or of one that came after what was read. */
+	if (!boot || boot > newest_id(b))
 		return 0;
 	for (size_t i = 0; i < b->former_count; i++) {
 		const struct boot_row *f = &b->former[i];

@@ -139,6 +139,12 @@ void claim_reader_close(struct claim_reader *r)
 	free(r);
 }
 
+int64_t claim_wall_ns(const struct claim_reader *r)
+{
+	const struct boot_row *b = &r->boot.this;
+	return b->id && b->is_set ? b->age_offset_ns + now_boot_ns() : 0;
+}
+
 static enum encoding read_encoding(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);
@@ -208,6 +214,8 @@ enum status claim_list_newest(struct claim_reader *r, int64_t destination_id, in
 			      size_t max, size_t *ret_count, struct err *e)
 {
 	enum status st = refresh(r, e);
+	if (!st)
+		st = refresh_boot(r, e);
 	if (st)
 		return st;
 	stmt_bind_int(r->newest, 2, priority);

@@ -30,6 +30,10 @@ struct claim {
 MUST_USE enum status claim_reader_open(const char *path, struct claim_reader **ret, struct err *e);
 void claim_reader_close(struct claim_reader *r);
 
+/* The time of day that it is at least, as storage/boot.h believes: a wall clock that jumped forward
+ * does not move it. 0: not known, for the clock was never set, or nothing was listed yet. */
+int64_t claim_wall_ns(const struct claim_reader *r);
+
 /* Up to max ready deliveries of the destination behind (after_priority, after_batch_id), ordered by
  * (priority, batch id); (-1, 0) starts at the front. Sees everything committed before the call.
  * Short read transaction: never starves a checkpoint. *ret_count 0: nothing more. */

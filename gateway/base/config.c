@@ -160,6 +160,22 @@ static bool is_below(const char *key, const char *prefix)
 	return n == 0 || (strncmp(key, prefix, n) == 0 && key[n] == '.');
 }
 
+/* The key or section of this name in another part of the table, with its path; NULL: there is none.
+ */
+static const char *find_elsewhere(struct config_reader *r, const struct config_table *table,
+				  const char *name)
+{
+	size_t n = strlen(name);
+	for (size_t i = 0; i < table->count && n; i++) {
+		const char *key = table->options[i].key;
+		for (const char *p = key; p; p = strchr(p, '.') ? strchr(p, '.') + 1 : NULL)
+			if (strncmp(p, name, n) == 0 && (p[n] == '.' || !p[n]))
+				return arena_strdup(&r->arena,
+						    bytes_of(key, (size_t)(p - key) + n));
+	}
+	return NULL;
+}
+
 /* "queue.max_sze is no key; did you mean max_size?": candidates are the keys of the same section.
  */
 static enum status fail_unknown(struct config_reader *r, const struct yaml_node *n,
@@ -170,6 +186,10 @@ static enum status fail_unknown(struct config_reader *r, const struct yaml_node 
 	if (strchr(n->key, '.'))
 		return config_fail_key(
 			r, n, "%.64s is no key: sections are nested, not joined by dots", n->key);
+	const char *elsewhere = find_elsewhere(r, s->table, n->key);
+	if (elsewhere)
+		return config_fail_key(r, n, "%.64s%s%.64s is no key; did you mean %s?", prefix,
+				       *prefix ? "." : "", n->key, elsewhere);
 	size_t skip_bytes = *prefix ? strlen(prefix) + 1 : 0;
 	const char *last = "";
 	for (size_t i = 0; i < s->table->count && count < SEGMENTS_MAX; i++) {
@@ -273,6 +293,8 @@ static enum status read_root(struct config_reader *r, const struct yaml_node *ro
 		st = config_read_destinations(r, destinations);
 	if (!st)
 		st = config_read_routes(r, find_entry(root, "routes"));
+	if (!st && destinations)
+		st = config_check_diversions(r, destinations);
 	if (!st && !*r->config->admin_token && !net_is_loopback(r->config->admin_endpoint))
 		/* The default is loopback, so the file has one. */
 		return config_fail_at(

@@ -307,7 +307,7 @@ enum status config_read_destinations(struct config_reader *r, const struct yaml_
 	enum status st = ST_OK;
 	for (const struct yaml_node *n = map->first; n && !st; n = n->next)
 		st = read_destination(r, n);
-	return st ? st : config_check_diversions(r, map);
+	return st;
 }
 
 static const char *signal_word(unsigned i)

@@ -1,12 +1,14 @@
 /* config_nearest.c - which word was probably meant, by edit distance.
  *
  * Levenshtein's distance with one row of memory. Words longer than WORD_MAX are no typing errors.
+ * Where none is near, one that begins with the text, or with which the text begins: "otlp" for
+ * otlp_http, "crit" for critical, "prometheusremotewrite" for prometheus.
  */
 #include "gateway/base/config_values.h"
 
 #include <string.h>
 
-enum { WORD_MAX = 64 };
+enum { WORD_MAX = 64, BEGINNING_MIN = 3 };
 
 static size_t least(size_t a, size_t b)
 {
@@ -32,6 +34,16 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
+static const char *of_one_beginning(const char *text, const char *const *candidates, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		size_t n = least(strlen(text), strlen(candidates[i]));
+		if (n >= BEGINNING_MIN && strncmp(text, candidates[i], n) == 0)
+			return candidates[i];
+	}
+	return NULL;
+}
+
 const char *config_nearest(const char *text, const char *const *candidates, size_t count)
 {
 	size_t n = strlen(text);
@@ -49,5 +61,5 @@ const char *config_nearest(const char *text, const char *const *candidates, size
 			best_distance = d;
 		}
 	}
-	return best;
+	return best ? best : of_one_beginning(text, candidates, count);
 }

@@ -1,5 +1,5 @@
-/* config_order.c - which order of sending a kind of destination can stand, and where data goes that
- * is too old for it.
+/* config_order.c - which order of sending a kind of destination can stand, where data goes that is
+ * too old for it, and how little of it may be kept.
  *
  * Loki and Prometheus refuse what arrives out of order, so what would lose data by design is an
  * error here, with its reason, and not a surprise after the first outage. */
@@ -7,8 +7,9 @@
 
 #include "gateway/base/config_reader.h"
 #include "gateway/base/xalloc.h"
+#include "schema/vocabulary.h"
 
-enum { KIND_SIZE = 32 };
+enum { KIND_SIZE = 32, QUOTA_MIN = 1 << 20 };
 
 static void kind_word(const struct destination_reading *dr, char word[KIND_SIZE])
 {
@@ -62,6 +63,19 @@ static enum status check_too_old(const struct destination_reading *dr)
 		dr->d->name);
 }
 
+/* As with a rate or a budget: so little is a unit that was forgotten, and would evict everything.
+ */
+static enum status check_quota(const struct destination_reading *dr)
+{
+	if (dr->d->max_queue_size == 0 || dr->d->max_queue_size >= QUOTA_MIN)
+		return ST_OK;
+	return config_fail_at(
+		dr->r, config_given_node(dr, "max_queue_size"),
+		"destination %s: max_queue_size is %llu bytes: is a unit missing? The "
+		"least is 1MiB, and 0 is no limit of its own",
+		dr->d->name, (unsigned long long)dr->d->max_queue_size);
+}
+
 enum status config_check_order(const struct destination_reading *dr)
 {
 	char kind[KIND_SIZE];
@@ -69,6 +83,8 @@ enum status config_check_order(const struct destination_reading *dr)
 	enum status st = check_fresh_first(dr, kind);
 	if (!st)
 		st = check_in_flight(dr, kind);
+	if (!st)
+		st = check_quota(dr);
 	return st ? st : check_too_old(dr);
 }
 
@@ -86,6 +102,36 @@ static const struct destination_config *find(const struct config *c, const char 
 		if (strcmp(c->destinations[i].name, name) == 0)
 			return &c->destinations[i];
 	return NULL;
+}
+
+/* Which signals the routes send to d. */
+static unsigned routed_signals(const struct config *c, const struct destination_config *d)
+{
+	unsigned mask = 0;
+	for (size_t i = 0; i < c->route_count; i++)
+		for (char **to = c->routes[i].to; *to; to++)
+			if (strcmp(*to, d->name) == 0)
+				mask |= c->routes[i].signal_mask;
+	return mask;
+}
+
+static enum status check_diversion(struct config_reader *r, const struct yaml_node *n,
+				   const struct destination_config *d,
+				   const struct destination_config *to)
+{
+	unsigned wrong = routed_signals(r->config, d) & ~config_signals_of(to);
+	if (to == d)
+		return config_fail_at(r, n, "destination %s: too_old.send_to is itself", d->name);
+	if (*to->too_old_send_to)
+		return config_fail_at(r, n,
+				      "destination %s: too_old.send_to is %s, which sends what "
+				      "is too old on itself: name the last one",
+				      d->name, to->name);
+	if (wrong)
+		return config_fail_at(
+			r, n, "destination %s: too_old.send_to is %s, which takes no %s", d->name,
+			to->name, signal_text((enum signal)__builtin_ctz(wrong)));
+	return ST_OK;
 }
 
 /* What is too old goes one step only: two destinations that send it to each other would never be
@@ -107,15 +153,8 @@ enum status config_check_diversions(struct config_reader *r, const struct yaml_n
 			st = config_fail_at(
 				r, n, "there is no destination \"%.64s\"%s", d->too_old_send_to,
 				config_hint(r, d->too_old_send_to, names, c->destination_count));
-		else if (to == d)
-			st = config_fail_at(r, n, "destination %s: too_old.send_to is itself",
-					    d->name);
-		else if (*to->too_old_send_to)
-			st = config_fail_at(
-				r, n,
-				"destination %s: too_old.send_to is %s, which sends what "
-				"is too old on itself: name the last one",
-				d->name, to->name);
+		else
+			st = check_diversion(r, n, d, to);
 	}
 	free((void *)names);
 	return st;

@@ -62,9 +62,9 @@ const struct yaml_node *config_given_node(const struct destination_reading *dr, 
 MUST_USE enum status config_check_auth(const struct destination_reading *dr);
 /* endpoint and labels of a Loki. config_loki.c */
 MUST_USE enum status config_check_loki(const struct destination_reading *dr);
-/* order, max_in_flight, too_old.*, of any kind. config_order.c */
+/* order, max_in_flight, max_queue_size, too_old.*, of any kind. config_order.c */
 MUST_USE enum status config_check_order(const struct destination_reading *dr);
-/* too_old.send_to of all destinations; map is theirs. */
+/* too_old.send_to of all destinations; map is theirs. After config_read_routes. */
 MUST_USE enum status config_check_diversions(struct config_reader *r, const struct yaml_node *map);
 
 /* ${NAME}, ${NAME:-default}, ${env:NAME}, $$. *ret is text itself where there is none of them. */

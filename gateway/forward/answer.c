@@ -101,7 +101,9 @@ static void on_delivered(struct dispatch *d, struct lane *l, struct slot *slot, 
 static void on_refused(struct dispatch *d, struct lane *l, struct slot *slot)
 {
 	struct export *x = slot->export;
-	note_answered(d);
+	/* What we refuse ourselves says nothing of the destination: it may be down. */
+	if (!x->reply.is_own)
+		note_answered(d);
 	note_settled(l);
 	if (slot->split) {
 		apart_refused(d, l, slot);

@@ -14,6 +14,7 @@ struct export_reply {
 	enum verdict verdict;
 	int status;             /* HTTP, or a gRPC code (1 to 16); 0: no answer, or gRPC's OK */
 	bool is_unreachable;    /* no connection could be made */
+	bool is_own;            /* made here: nothing went over the wire, and nobody answered */
 	int64_t retry_after_ns; /* 0: not said */
 	int64_t rejected;       /* records, of a partial success */
 	char error[SETTLE_ERROR_MAX]; /* for people; empty where all is well */

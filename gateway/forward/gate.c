@@ -102,7 +102,9 @@ void gate_give_back(struct gate *g)
 
 void gate_ended(struct gate *g, const struct export *x, size_t body_bytes)
 {
-	if (g->member && x->reply.is_unreachable)
+	if (g->member && x->reply.is_own)
+		uplink_correct(g->member, x->class, -uplink_wire_bytes(body_bytes));
+	else if (g->member && x->reply.is_unreachable)
 		uplink_correct(g->member, x->class, CONNECT_BYTES - uplink_wire_bytes(body_bytes));
 }
 

@@ -276,7 +276,7 @@ void http_exporter_answer(struct exporter *x, struct export *export)
 static void refuse(struct http_sender *h, struct export *export)
 {
 	const char *signal = signal_text(export->signal);
-	export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED };
+	export->reply = (struct export_reply){ .verdict = VERDICT_REFUSED, .is_own = true };
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       h->kind->paths[export->signal] ?
 			       "this destination has no URL for %s: set endpoint or %s_endpoint" :

@@ -6,25 +6,27 @@
  *
  * Members that cannot be sent do not hold up the others of their export:
  *
- *   damaged    a dead letter: what is left of it stays where people can look at it
- *   missing    the writer finds out whether its batch is gone too (retention took it), or only its
- *              payload: that is damage, and is counted so
- *   expired    past its queue.max_age: counted so, by the boot clock, which no step of the wall
- * clock moves too old    the backend's window is known (too_old.after), and would refuse it: a dead
- * letter, or another destination's (too_old.send_to)
+ *   damaged: a dead letter. What is left of it stays where people can look at it.
+ *
+ *   missing: the writer finds out whether its batch is gone too (retention took it), or only its
+ *   payload, which is damage and counted so.
+ *
+ *   expired: past its queue.max_age, by the boot clock, which no step of the wall clock moves.
+ *
+ *   too old: the backend's window is known (too_old.after), and would refuse it. A dead letter, or
+ *   another destination's (too_old.send_to).
  *
  * Too old is judged by the newest record of a batch, right before each attempt. A batch of which
  * only some records are too old is sent: backends take the others, and say so in a partial success
  * or a refusal, which is split. Batches are made within one commit, so such ones are few. Nothing
- * is too old by a wall clock that is not believable, nor without a time in the data. */
+ * is too old by a wall clock that is not believable, by one that jumped forward, or without a time
+ * in the data. */
 #include "gateway/forward/loading.h"
 
 #include "gateway/base/now.h"
 
 enum { BUDGET_EXPORTS = 6, BUDGET_MIN = 1024 * 1024, LOG_EVERY_S = 10 };
 #define READER_RETRY_NS (NS_PER_S)
-/* 2026-01-01: a clock before it was never set. */
-#define BELIEVABLE_NS (INT64_C(1767225600) * NS_PER_S)
 
 size_t loading_budget(const struct destination_config *c)
 {
@@ -151,8 +153,8 @@ static void drop_too_old(struct dispatch *d, struct slot *slot, size_t index)
 /* What is being taken apart was not too old when that began, and is finished. */
 static void drop_all_too_old(struct dispatch *d, struct slot *slot)
 {
-	int64_t now = now_wall_ns();
-	if (d->config->too_old_after == 0 || slot->split || now < BELIEVABLE_NS)
+	int64_t now = d->reader ? claim_wall_ns(d->reader) : 0;
+	if (d->config->too_old_after == 0 || slot->split || now == 0)
 		return;
 	for (size_t i = slot->export->count; i-- > 0;) {
 		int64_t last = slot->export->members[i].last_time_ns;
@@ -217,6 +219,9 @@ enum status loading_body(struct dispatch *d, struct slot *slot)
 enum status loading_batch(struct dispatch *d, const struct claim *c, struct buf *out, struct err *e)
 {
 	enum status st;
+	/* An answer may come while the queue cannot be read. */
+	if (!d->reader)
+		return err_set(e, ST_UNAVAILABLE, "the queue cannot be read now");
 	do {
 		buf_clear(out);
 		st = export_read_batch(c, d->reader, out, e);

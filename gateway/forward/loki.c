@@ -161,7 +161,7 @@ static void send_push(struct exporter *x, struct export *export)
 		http_exporter_send(x, export);
 		return;
 	}
-	export->reply = (struct export_reply){ .verdict = VERDICT_TOO_LARGE };
+	export->reply = (struct export_reply){ .verdict = VERDICT_TOO_LARGE, .is_own = true };
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       "more than %d MiB of lines and metadata, which is too much for one push",
 		       LOKI_PUSH_MAX >> 20);

@@ -230,7 +230,7 @@ static void send_write(struct exporter *x, struct export *export)
 		http_exporter_send(x, export);
 		return;
 	}
-	export->reply = (struct export_reply){ .verdict = VERDICT_TOO_LARGE };
+	export->reply = (struct export_reply){ .verdict = VERDICT_TOO_LARGE, .is_own = true };
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       "as remote write this is more than %d MiB, which is too much for one "
 		       "request",

@@ -91,7 +91,9 @@ static void make_series(struct uplink *u)
 	u->rate_gauge = metric_series(M_UPLINK_RATE, name);
 	for (int i = 0; i < USAGE_PERIODS; i++) {
 		u->used_gauges[i] = metric_series(M_UPLINK_USED, name, period_words[i]);
-		u->left_gauges[i] = metric_series(M_UPLINK_LEFT, name, period_words[i]);
+		/* No budget: no series. A 0 would be what alerts wait for. */
+		if (i == USAGE_DAY ? u->config->daily_budget : u->config->monthly_budget)
+			u->left_gauges[i] = metric_series(M_UPLINK_LEFT, name, period_words[i]);
 	}
 	for (int w = UPLINK_RATE; w < UPLINK_WAIT_COUNT; w++)
 		u->waiting_gauges[w] = metric_series(M_UPLINK_WAITING, name,

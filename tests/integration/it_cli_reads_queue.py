@@ -151,7 +151,8 @@ def test_version():
 
 
 @pytest.mark.parametrize("args,says", [
-    ([], "no command"), (["fly"], "unknown command fly"), (["status", "--nope"], "unknown option --nope"),
+    ([], "no command"), (["fly"], "unknown command fly"),
+    (["dead-letter"], "did you mean dead-letters?"), (["status", "--nope"], "unknown option --nope"),
     (["queue", "--state", "gone"], "allowed is ready or dead"), (["show"], "wants the id"),
     (["show", "abc"], "is a number, not abc"), (["status", "-o", "xml"], "json or table"),
     (["status", "--endpoint", "nonsense"], "is not host:port"),

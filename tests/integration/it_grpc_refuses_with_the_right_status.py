@@ -137,7 +137,7 @@ def test_too_much_in_flight_is_retryable_and_says_when(start_gateway):
 
 
 def test_a_full_queue_is_retryable_and_says_when(start_gateway):
-    gateway = start_gateway({"queue": {"max_size": "16MiB"}}, expect=["queue"])
+    gateway = start_gateway({"queue": {"max_size": "16MiB", "when_full": {"info": "reject"}}}, expect=["queue"])
     with RawGrpc(gateway.grpc_port) as client:
         for _ in range(200):
             request = otlp.logs(otlp.new_ids(1))

@@ -190,6 +190,8 @@ def test_a_budget_holds_across_a_kill_and_critical_data_has_the_last_of_it(start
         metrics = gateway.metrics()
         assert metrics['tidegate_uplink_budget_left_bytes{uplink="sim",period="day"}'] < 130_000
         assert metrics['tidegate_uplink_waiting{uplink="sim",reason="daily_budget"}'] == 1
+        # Where there is no budget, nothing is left of none: an alert on a small rest must not see a 0.
+        assert not [k for k in metrics if "budget_left" in k and 'uplink="default"' in k]
         assert "of 1.0 MiB" in tidegate(gateway, "uplink", "sim")
         said = tidegate(gateway, "status")
         assert "of 1.0 MiB" in said and "daily_budget" in said

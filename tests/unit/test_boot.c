@@ -140,6 +140,8 @@ START_TEST(where_a_clock_was_never_set_the_age_is_the_time_that_is_known_to_have
 	begin(&f);
 	boot_up(&f, NS_PER_S, HOUR);
 	int64_t first = f.boot.this.id;
+	ck_assert_int_eq(age(&f, first + 1, 0), 0); /* it cannot be of a boot before the first */
+	ck_assert_int_eq(boot_age_ns(&(struct boot){ 0 }, first, 0, 0), 0);
 	now_fake(NS_PER_S + 5 * HOUR, 6 * HOUR);
 	save(&f);
 	boot_up(&f, NS_PER_S, HOUR);

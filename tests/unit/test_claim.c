@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "gateway/base/now.h"
 #include "storage/stmt.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_file.h"
@@ -116,6 +117,26 @@ START_TEST(settled_deliveries_are_not_claimed_and_their_bodies_are_gone)
 }
 END_TEST
 
+START_TEST(what_just_came_is_young_from_whichever_end_a_new_reader_takes_it)
+{
+	struct fixture f;
+	struct err e = { .text = "" };
+	struct claim newest;
+	struct claim oldest;
+	size_t n = 0;
+	begin(&f);
+	int64_t before = now_boot_ns();
+	put(&f, RECORD_CLASS_INFO, "fresh");
+	EXPECT_OK(claim_list_newest(f.r, f.a, RECORD_CLASS_INFO, 0, INT64_MAX, &newest, 1, &n, &e));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_ge(newest.received_boot_ns, before);
+	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &oldest, 1, &n, &e));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_ge(oldest.received_boot_ns, before);
+	end(&f);
+}
+END_TEST
+
 START_TEST(what_is_settled_meanwhile_is_not_sent_though_others_need_it)
 {
 	struct fixture f;
@@ -143,6 +164,29 @@ START_TEST(what_is_settled_meanwhile_is_not_sent_though_others_need_it)
 			 1);
 	ck_assert_int_eq(queue_file_int(f.file.path, "SELECT records FROM losses"), 1);
 	buf_done(&body);
+	end(&f);
+}
+END_TEST
+
+START_TEST(the_time_of_day_does_not_follow_a_clock_that_jumps_forward)
+{
+	const int64_t ten_years = 3650 * INT64_C(86400) * NS_PER_S;
+	struct fixture f;
+	struct err e = { .text = "" };
+	struct claim one;
+	size_t n = 0;
+	int64_t wall = now_wall_ns();
+	begin(&f);
+	ck_assert_int_eq(claim_wall_ns(f.r), 0);
+	put(&f, RECORD_CLASS_INFO, "i1");
+	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &one, 1, &n, &e));
+	ck_assert_int_ge(claim_wall_ns(f.r), wall - NS_PER_S);
+	ck_assert_int_le(claim_wall_ns(f.r), now_wall_ns() + NS_PER_S);
+	/* Late enough for the file to be asked again. */
+	now_fake(now_wall_ns() + ten_years, now_boot_ns() + 3600 * NS_PER_S);
+	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &one, 1, &n, &e));
+	ck_assert_int_le(claim_wall_ns(f.r), wall + 7200 * NS_PER_S);
+	now_fake_off();
 	end(&f);
 }
 END_TEST
@@ -216,7 +260,9 @@ int main(void)
 	const TTest *const cases[] = {
 		claims_come_by_urgency_then_age_and_go_on_behind_the_last,
 		settled_deliveries_are_not_claimed_and_their_bodies_are_gone,
+		what_just_came_is_young_from_whichever_end_a_new_reader_takes_it,
 		what_is_settled_meanwhile_is_not_sent_though_others_need_it,
+		the_time_of_day_does_not_follow_a_clock_that_jumps_forward,
 		a_payload_that_changed_is_not_sent,
 		damage_in_use_sets_the_file_aside_and_readers_follow,
 	};

@@ -331,6 +331,26 @@ static const struct {
 	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w}}\n"
 	  "routes: [{match: {signal: logs}, to: a}]",
 	  "t.yaml:2:10: this route sends logs to a, which takes metrics only: match them" },
+	{ "destinations: {a: {kind: prometheus, endpoint: http://h/w, external_labels: {b: c}}}",
+	  "t.yaml:1:60: external_labels is no key; did you mean prometheus.external_labels?" },
+	{ "destinations: {a: {kind: otlp_http, endpoint: http://h, bearer: t}}",
+	  "t.yaml:1:57: bearer is no key; did you mean auth.bearer?" },
+	{ "destinations: {a: {kind: otlp, endpoint: http://h}}",
+	  "t.yaml:1:26: kind: \"otlp\" is none of otlp_http, otlp_grpc, prometheus, loki, file; "
+	  "did "
+	  "you mean otlp_http?" },
+	{ "destinations: {a: {kind: prometheusremotewrite, endpoint: http://h}}",
+	  "t.yaml:1:26: kind: \"prometheusremotewrite\" is none of otlp_http, otlp_grpc, "
+	  "prometheus, "
+	  "loki, file; did you mean prometheus?" },
+	{ "destinations: {a: {kind: otlp_http, endpoint: http://h, max_queue_size: 99}}",
+	  "t.yaml:1:73: destination a: max_queue_size is 99 bytes: is a unit missing? The least is "
+	  "1MiB, and 0 is no limit of its own" },
+	{ "destinations: {a: {kind: otlp_http, endpoint: http://h, too_old: {after: 1d, send_to: "
+	  "p}}, "
+	  "p: {kind: prometheus, endpoint: http://h/w}}\nroutes: [{match: {signal: [logs, "
+	  "metrics]}, to: a}]",
+	  "t.yaml:1:87: destination a: too_old.send_to is p, which takes no logs" },
 	{ "destinations: {a: {kind: loki}}", "t.yaml:1:16: destination a: endpoint is missing" },
 	{ "destinations: {a: {kind: loki, endpoint: http://h, logs_endpoint: http://h}}",
 	  "t.yaml:1:52: destination a: logs_endpoint is no key of its kind, but of otlp_http" },

@@ -312,7 +312,8 @@ static struct writer *step_crash(struct writer *w)
 	static const char *const suffixes[] = { "", "-wal", "-shm" };
 	char from[CLIENT_PATH_SIZE + 32];
 	char to[CLIENT_PATH_SIZE + 32];
-	for (int i = 0; i < 2; i++) {
+	/* The log first: a checkpoint that runs meanwhile then only repeats what it says. */
+	for (int i = 1; i >= 0; i--) {
 		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
 		(void)snprintf(to, sizeof(to), "%s.kept%s", path, suffixes[i]);
 		client_copy_file(from, to);
