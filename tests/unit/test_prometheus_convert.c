@@ -3,6 +3,7 @@
 #include "gateway/forward/prometheus_convert.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "gateway/base/now.h"
@@ -522,6 +523,38 @@ START_TEST(native_histograms_that_prometheus_refuses_are_left_out)
 }
 END_TEST
 
+/* Or nothing of the series would ever be right again. */
+START_TEST(a_delta_that_is_no_number_spoils_no_sum)
+{
+	static const uint8_t counts[] = { 4 };
+	begin();
+	put_sum("requests", DELTA, true, 0, 100, (double)NAN);
+	put_sum("requests", DELTA, true, 0, 200, (double)INFINITY);
+	put_sum("requests", DELTA, true, 0, 300, 1e308);
+	put_sum("requests", DELTA, true, 0, 400, 1e308);
+	put_sum("requests", DELTA, true, 0, 500, -1e308);
+	put_sum("requests", DELTA, true, 0, 600, 7);
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_double_eq(batch.samples[batch.sample_count - 1].value, 7);
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_VALUE], 3);
+	convert_done();
+	buf_clear(&in);
+	put_exponential(DELTA, 100, 0, 0, counts, 1, 4);
+	/* The sum is the one double of 2.5. */
+	const double sum = 2.5;
+	uint8_t *at = memmem(in.p, in.n, &sum, sizeof(sum));
+	const double nan = (double)NAN;
+	memcpy(at, &nan, sizeof(nan));
+	put_exponential(DELTA, 200, 0, 0, counts, 1, 4);
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_double_eq(batch.samples[batch.sample_count - 1].histogram->sum, 2.5);
+	ck_assert_uint_eq(batch.samples[batch.sample_count - 1].histogram->count, 8);
+	convert_done();
+	buf_clear(&in);
+	end();
+}
+END_TEST
+
 /* A count that wraps would have Prometheus refuse the request, and all that follow it. */
 START_TEST(native_counts_that_overflow_are_left_out)
 {
@@ -731,6 +764,7 @@ int main(void)
 		a_fine_scale_is_halved,
 		native_histograms_that_prometheus_refuses_are_left_out,
 		native_counts_that_overflow_are_left_out,
+		a_delta_that_is_no_number_spoils_no_sum,
 		delta_histograms_meet_at_the_coarser_scale,
 		deltas_advance_when_they_are_delivered,
 		a_zero_is_not_set_where_it_would_harm,
