@@ -73,7 +73,7 @@ static char *base64_dup(const char *scheme, const char *text)
 	size_t n = strlen(text);
 	size_t at = strlen(scheme);
 	char *out = xcalloc(1, at + (n + 2) / 3 * 4 + 1);
-	memcpy(out, scheme, at);
+	(void)snprintf(out, at + 1, "%s", scheme);
 	for (size_t i = 0; i < n; i += 3) {
 		unsigned v = (unsigned)(unsigned char)text[i] << 16;
 		if (i + 1 < n)

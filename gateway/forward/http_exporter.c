@@ -260,8 +260,9 @@ static void append(struct http_sender *h, struct transfer *t)
 static void forget(struct http_sender *h, struct transfer *t)
 {
 	struct transfer **at = &h->transfers;
-	while (*at != t)
+	while (*at && *at != t)
 		at = &(*at)->next;
+	CHECK(*at);
 	*at = t->next;
 	transfer_free(h, t);
 }

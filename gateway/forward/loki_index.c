@@ -222,6 +222,7 @@ static bool read_time(struct loki_index *x, struct bytes record, int64_t *ret)
 static enum status add_entry(struct loki_index *x, struct loki_context *c, struct bytes record)
 {
 	enum { ATTRIBUTES = 6 };
+	CHECK(c);
 	struct loki_entry entry = { .record = record, .context = c, .stream = c->stream };
 	enum status st = read_time(x, record, &entry.time_ns) ? ST_OK : ST_INVALID;
 	if (!st && !c->stream) {
@@ -337,7 +338,7 @@ enum status loki_index_make(struct loki_index *x, const struct loki_form *form,
 	CHECK(source->member_count > 0);
 	CHECK(getrandom(&x->seed, sizeof(x->seed), 0) == (ssize_t)sizeof(x->seed));
 	x->member_end = source->members[0].raw_bytes;
-	x->slots = arena_calloc(&x->arena, SLOTS, sizeof(*x->slots));
+	x->slots = arena_calloc(&x->arena, SLOTS, sizeof(struct loki_stream *));
 	if (!x->slots)
 		return out_of(x);
 	enum status st = walk(x);

@@ -33,7 +33,8 @@ enum status loki_name(struct bytes s, struct buf *out)
 	if (st)
 		return st;
 	uint8_t *to = out->p + out->n;
-	memcpy(to, prefix, at);
+	for (size_t i = 0; i < at; i++)
+		to[i] = (uint8_t)prefix[i];
 	for (size_t i = 0; i < s.n && at < LOKI_NAME_MAX; i++) {
 		uint8_t c = s.p[i];
 		/* One underscore for a character, however many bytes it takes. */

@@ -194,8 +194,8 @@ enum status prometheus_changes_open(struct prometheus_changes *c, const struct p
 {
 	const struct wanted_change w = { c, key };
 	uint32_t *entry = NULL;
-	void *p =
-		prometheus_labels_room(&c->arena, c->items, c->count, &c->room, sizeof(*c->items));
+	void *p = prometheus_labels_room(&c->arena, c->items, c->count, &c->room,
+					 sizeof(struct change *));
 	if (!p)
 		return prometheus_labels_full(&c->arena);
 	c->items = p;

@@ -93,6 +93,7 @@ enum status hash_index_find(struct hash_index *x, struct arena *a, uint64_t hash
 		if (st)
 			return st;
 	}
+	CHECK(x->slots);
 	uint32_t h = (uint32_t)(hash >> 32 ^ hash);
 	uint32_t at = h & x->mask;
 	while (x->slots[at].entry && !(x->slots[at].hash == h && match(ctx, x->slots[at].entry)))

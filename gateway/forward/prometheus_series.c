@@ -136,12 +136,22 @@ static struct timed *merge_sort(struct timed *a, struct timed *tmp, size_t n)
 	return a;
 }
 
+/* Bit by bit: a NaN of staleness is the twin of another, and 0 none of -0. */
+static bool is_same(double a, double b)
+{
+	uint64_t left;
+	uint64_t right;
+	memcpy(&left, &a, sizeof(left));
+	memcpy(&right, &b, sizeof(right));
+	return left == right;
+}
+
 static bool is_twin(const struct prometheus_sample *a, const struct prometheus_sample *b)
 {
 	if (a->histogram || b->histogram)
 		return a->histogram && b->histogram && a->histogram->count == b->histogram->count &&
-		       memcmp(&a->histogram->sum, &b->histogram->sum, sizeof(double)) == 0;
-	return memcmp(&a->value, &b->value, sizeof(a->value)) == 0;
+		       is_same(a->histogram->sum, b->histogram->sum);
+	return is_same(a->value, b->value);
 }
 
 static enum status sort_samples(struct prometheus_batch *b, struct prometheus_series *s)

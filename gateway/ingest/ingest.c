@@ -121,6 +121,7 @@ void ingest_call_done(struct ingest_call *call)
 
 static int transport_index(const struct ingest_call *call)
 {
+	CHECK(call->transport);
 	return strcmp(call->transport, "grpc") == 0 ? TRANSPORT_GRPC : TRANSPORT_HTTP;
 }
 

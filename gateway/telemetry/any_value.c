@@ -56,17 +56,17 @@ static size_t digits_of(double v, char digits[static 20], int *ret_point)
 	return n;
 }
 
-static size_t put_special(double v, char *text)
+static size_t put_special(double v, char text[static NUMBER_TEXT_MAX])
 {
 	const char *s = isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf";
 	size_t n = strlen(s);
-	memcpy(text, s, n);
+	(void)snprintf(text, NUMBER_TEXT_MAX, "%s", s);
 	return n;
 }
 
 size_t any_value_fixed(double v, char text[static NUMBER_TEXT_MAX])
 {
-	char digits[20];
+	char digits[20] = { 0 };
 	int point;
 	size_t n = 0;
 	if (!isfinite(v))
@@ -101,7 +101,7 @@ static enum status put_double(struct buf *out, double v)
 	double size = fabs(v);
 	size_t n;
 	if (isfinite(v) && size != 0 && (size < PLAIN_MIN || size >= PLAIN_MAX)) {
-		char digits[20];
+		char digits[20] = { 0 };
 		int point;
 		size_t count = digits_of(size, digits, &point);
 		int exponent = point - 1;
