@@ -127,10 +127,15 @@ enum {
 	CHECK_DEFAULT = 10
 };
 
-static void print_exit_codes(void)
+/* c NULL: of all commands. A meaning that begins with another command's name is only its own. */
+static void print_exit_codes(const struct command *c)
 {
+	static const char checks[] = "check-destination";
+	bool is_check = !c || strcmp(c->name, checks) == 0;
 	(void)printf("\nExit codes:\n");
-#define EXIT_CODE(name, code, meaning) (void)printf("  %d  %s\n", code, meaning);
+#define EXIT_CODE(name, code, meaning)                                     \
+	if (is_check || strncmp(meaning, checks, sizeof(checks) - 1) != 0) \
+		(void)printf("  %d  %s\n", code, meaning);
 	EXIT_CODES(EXIT_CODE)
 #undef EXIT_CODE
 }
@@ -144,7 +149,7 @@ static void print_overview(void)
 		(void)printf("  %-21s%s\n", commands[i].name, commands[i].help);
 	(void)printf("\n  tidegate COMMAND --help   options of a command\n"
 		     "  tidegate --version        version\n");
-	print_exit_codes();
+	print_exit_codes(NULL);
 }
 
 static void dashed(char *dst, size_t size, const char *name)
@@ -176,7 +181,7 @@ static void print_help(const struct command *c)
 		(void)printf(
 			"\nAsks the running gateway. Where none listens, reads the queue file; "
 			"with --queue alone,\nonly that file. Reading never changes it.\n");
-	print_exit_codes();
+	print_exit_codes(c);
 }
 
 /* getopt's tables for one command. */

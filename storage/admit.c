@@ -3,14 +3,16 @@
  *
  * Three cases, in the order of how often they happen:
  *
- *   there is room          one comparison for the group
- *   there is little        batches go in the same transaction, as many as are needed, oldest of the
- *                          least urgent class first (storage/evict.c). A put of a class can only
- *                          push out its own class and less urgent ones.
- *   none can be made       the put is refused, in a way that asks the client to come again. Where
- *                          nothing is left that may go, its classes are noted in w->blocked, so
- * that the next ones are refused before they are compressed; classes that can still push others out
- * go on.
+ *   There is room: one comparison for the group.
+ *
+ *   There is little: batches go in the same transaction, as many as are needed, oldest of the least
+ *   urgent class first (storage/evict.c). A put of a class can only push out its own class and less
+ *   urgent ones.
+ *
+ *   None can be made: the put is refused, in a way that asks the client to come again.
+ *   Where nothing is left that may go, its classes are noted in w->blocked, so that the
+ *   next ones are refused before they are compressed; classes that can still push others
+ *   out go on.
  *
  * Evicting is cheap per byte but not free, so it has a time limit in each commit (MAKE_ROOM_NS),
  * and between the groups room is kept ahead (LOW, HIGH): under a sustained overload the eviction

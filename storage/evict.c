@@ -1,8 +1,8 @@
 /* evict.c - the order in which data leaves a full queue.
  *
- *   (1) what nobody waits for: every destination has taken it or refused it for good (dead
- * letters), or is not configured any more; least urgent class first, in it the oldest first (2)
- * what some destination still needs; least urgent class first, in it the oldest first
+ *   (1) what nobody waits for: every destination has taken it or refused it for good (a dead
+ *       letter), or is not configured any more; least urgent class first, in it the oldest first
+ *   (2) what some destination still needs; least urgent class first, in it the oldest first
  *
  * never a class that is more urgent than what arrives, and never one that the operator protects
  * (queue.when_full: reject). A batch goes whole, for all its destinations: only that frees its

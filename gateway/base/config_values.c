@@ -510,17 +510,18 @@ enum status config_text_write(const char *text, struct buf *out)
 	return write_quoted(text, "$$", out);
 }
 
-/* A URL may have a user and a password, which are not shown. */
+/* A URL may have a user and a password, and a query that often is a key: they are not shown. */
 static enum status write_url(const char *text, struct buf *out)
 {
 	const char *rest = strstr(text, "://");
-	rest = rest ? rest + strlen("://") : "";
+	rest = rest ? rest + strlen("://") : text;
 	const char *at = memrchr(rest, '@', strcspn(rest, "/?#"));
-	if (!at)
-		return config_text_write(text, out);
-	size_t size = strlen(text) + sizeof("***");
+	const char *host = at ? at : rest;
+	int query = (int)strcspn(host, "?");
+	size_t size = strlen(text) + sizeof("***?***");
 	char *shown = xcalloc(size, 1);
-	(void)snprintf(shown, size, "%.*s***%s", (int)(rest - text), text, at);
+	(void)snprintf(shown, size, "%.*s%s%.*s%s", (int)(rest - text), text, at ? "***" : "",
+		       query, host, host[query] ? "?***" : "");
 	enum status st = config_text_write(shown, out);
 	free(shown);
 	return st;

@@ -27,7 +27,10 @@
 #include "gateway/base/log.h"
 #include "gateway/base/xalloc.h"
 
-enum { FILE_MAX = 16 * 1024 };
+enum {
+	FILE_MAX = 16 * 1024,
+	QUERY_SECRET_MIN = 8 /* shorter ones are words like "true" */
+};
 
 /* What tells one content of a file from another without reading it. */
 struct file_identity {
@@ -408,8 +411,29 @@ static void wipe_credential(uint8_t *p, size_t n, const struct credential *c)
 	wipe(p, n, c->secret);
 }
 
+/* Values of a URL's query: many services take a key there. */
+static void wipe_query(uint8_t *p, size_t n, const char *url)
+{
+	const char *at = strchr(url, '?');
+	while (at && (at = strchr(at, '=')) != NULL) {
+		size_t length = strcspn(++at, "&#");
+		char *value = strndup(at, length);
+		CHECK(value);
+		percent_decode(value);
+		if (strlen(value) >= QUERY_SECRET_MIN)
+			wipe(p, n, value);
+		free(value);
+		at += length;
+	}
+}
+
 void credentials_redact(const struct credentials *k, void *p, size_t n)
 {
+	const struct destination_config *c = k->config;
+	const char *const urls[] = { c->endpoint, c->traces_endpoint, c->metrics_endpoint,
+				     c->logs_endpoint };
+	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
+		wipe_query(p, n, urls[i]);
 	wipe_credential(p, n, &k->now);
 	wipe_credential(p, n, &k->before);
 	for (size_t i = 0; i < sizeof(k->of_url) / sizeof(k->of_url[0]); i++)

@@ -13,6 +13,8 @@
  * of the request goes on. */
 #include "gateway/forward/prometheus_convert.h"
 
+#include <math.h>
+
 #include "gateway/base/xalloc.h"
 #include "gateway/forward/prometheus_point.h"
 #include "gateway/telemetry/any_value.h"
@@ -38,7 +40,8 @@ const char *prometheus_left_text(enum prometheus_left why)
 {
 	static const char *const texts[PROMETHEUS_LEFT_COUNT] = {
 		[PROMETHEUS_LEFT_NAME] = "the metric's name has no letter or digit",
-		[PROMETHEUS_LEFT_VALUE] = "the data point has no value",
+		[PROMETHEUS_LEFT_VALUE] =
+			"the data point has no value, or is a delta of no finite one",
 		[PROMETHEUS_LEFT_TEMPORALITY] = "the metric is neither cumulative nor delta",
 		[PROMETHEUS_LEFT_SCALE] = "an exponential histogram of a scale below -4",
 		[PROMETHEUS_LEFT_BUCKETS] = "an exponential histogram whose buckets do not add up "
@@ -91,6 +94,10 @@ static enum status add_delta(struct conversion *c, double *value, uint64_t *ret_
 	enum status st = point_sum(c, 'n', &sum);
 	if (st)
 		return st;
+	if (!isfinite(sum->value + *value)) {
+		point_left_out(c, PROMETHEUS_LEFT_VALUE);
+		return ST_END;
+	}
 	if (!sum->last_ns) {
 		sum->start_ns = c->point.start_ns;
 		/* What goes up and down has no rate that a zero would help. */
@@ -112,7 +119,9 @@ static enum status number_point(struct conversion *c, struct bytes message)
 	if (st || !point_is_sayable(c))
 		return st;
 	uint64_t start_ns = c->metric.kind == PROMETHEUS_GAUGE ? 0 : c->point.start_ns;
-	if (!n.has_value && !point_is_stale(c)) {
+	/* Added to a sum, it would be the sum of all that come after it. */
+	bool is_spoiling = c->metric.is_delta && !isfinite(n.value);
+	if ((!n.has_value || is_spoiling) && !point_is_stale(c)) {
 		point_left_out(c, PROMETHEUS_LEFT_VALUE);
 		return ST_OK;
 	}

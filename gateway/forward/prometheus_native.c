@@ -284,7 +284,6 @@ enum status exponential_point(struct conversion *c, struct bytes message)
 		st = add_delta(c, &h, &zero_ms);
 	if (!st)
 		st = add_exponential(c, &h, zero_ms, &series);
-	c->bucket_series.count = 0;
 	if (!st && c->point.has_exemplars)
 		st = point_exemplars(c, 11, series);
 	return st == ST_END ? ST_OK : st;

@@ -188,6 +188,8 @@ void point_begin(struct conversion *c, struct bytes message)
 	p->attribute_count = 0;
 	p->has_exemplars = false;
 	p->is_overfull = false;
+	/* Exemplars go to the buckets of this point, not to those of one before it. */
+	c->bucket_series.count = 0;
 }
 
 enum status point_attribute(struct conversion *c, struct bytes key_value)

@@ -10,6 +10,8 @@
  * an SDK's array may be longer than what is in it. */
 #include "gateway/forward/prometheus_sum.h"
 
+#include <math.h>
+
 #include "gateway/forward/prometheus_labels.h"
 
 static uint64_t *words_new(struct arena *arena, size_t n)
@@ -25,7 +27,9 @@ static bool has_bounds_of(const struct prometheus_bounds *a, const struct promet
 
 static void add_totals(struct prometheus_sum *to, const struct prometheus_sum *from)
 {
-	to->value += from->value;
+	/* The buckets are right all the same, and those that come after it. */
+	if (isfinite(from->value))
+		to->value += from->value;
 	to->has_value = from->has_value;
 	to->count += from->count;
 	to->zero_count += from->zero_count;

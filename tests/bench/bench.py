@@ -73,6 +73,12 @@ class Gateway:
             text = reply.read().decode()
         return sum(float(x) for x in re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", text, re.M))
 
+    def post(self, path):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['admin']}{path}", b"{}",
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            reply.read()
+
     def stop(self, keep=False):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(120)
@@ -208,6 +214,56 @@ class Bench:
         return {"rss_empty": empty, "rss_full": full, "rss_draining": draining, "queued": queued,
                 "drain_per_s": sent / took, "first_delivery_s": first, "load": load}
 
+    def destinations(self):
+        """A backlog to a local sink, by kind of destination, and what a record of it costs the gateway. otlp_grpc goes to
+        another gateway, which commits it."""
+        sink = subprocess.Popen([self.tests / "bench_sink"], stdout=subprocess.PIPE, text=True)
+        url = "http://127.0.0.1:" + sink.stdout.readline().strip()
+        other = Gateway(self, "destinations: {gone: {kind: otlp_http, endpoint: \"http://127.0.0.1:9\"}}")
+        kinds = [
+            ("otlp_http, gzip", "traces", f"kind: otlp_http, endpoint: \"{url}\""),
+            ("otlp_http, zstd", "traces", f"kind: otlp_http, endpoint: \"{url}\", compression: zstd"),
+            ("otlp_grpc, zstd", "traces",
+             f"kind: otlp_grpc, endpoint: \"http://127.0.0.1:{other.ports['grpc']}\", compression: zstd"),
+            ("prometheus, 1.0", "metrics",
+             f"kind: prometheus, endpoint: \"{url}/api/v1/write\", prometheus: {{protocol: \"1.0\"}}"),
+            ("loki, protobuf", "logs", f"kind: loki, endpoint: \"{url}\""),
+            ("loki, json", "logs", f"kind: loki, endpoint: \"{url}\", loki: {{format: json}}"),
+            ("file", "logs", "kind: file, path: \"{dir}/out.jsonl\""),
+        ]
+        rows, out = [], {}
+        for name, sig, destination in kinds:
+            figures = self.destination(sig, destination)
+            out[name] = figures
+            rows.append([name, sig, f"{figures['records']:,.0f}", f"{figures['per_s']:,.0f}", f"{figures['us']:.2f}",
+                         f"{figures['rss'] / 1e6:.0f} MB"])
+        other.stop()
+        sink.terminate()
+        sink.communicate()
+        table(["destination", "signal", "backlog", "records/s", "us CPU a record", "peak RSS"], rows)
+        return out
+
+    def destination(self, sig, destination):
+        directory = tempfile.mkdtemp(prefix="bench-", dir=self.work)
+        gateway = Gateway(self, "destinations: {out: {%s}}\nroutes: [{match: {signal: %s}, to: out}]"
+                          % (destination.replace("{dir}", directory), sig), directory)
+        gateway.post("/api/v1/destinations/out/pause")
+        flags = {"traces": {}, "metrics": {"metrics": True}, "logs": {"logs": True}}[sig]
+        self.load(gateway, records=100, connections=2, streams=16, seconds=self.seconds / 2, **flags)
+        waiting = gateway.metric("tidegate_destination_queued_records")
+        gateway.reset_peak()
+        cpu, start = gateway.cpu(), time.monotonic()
+        gateway.post("/api/v1/destinations/out/resume")
+        end = start + 120
+        while gateway.metric("otelcol_exporter_sent_(?:spans|metric_points|log_records)") < waiting:
+            if time.monotonic() > end:
+                sys.exit(f"{destination}: not delivered\n" + "".join(gateway.log[-20:]))
+            time.sleep(0.02)
+        took, cpu = time.monotonic() - start, gateway.cpu() - cpu
+        rss = gateway.memory("VmHWM")
+        gateway.stop()
+        return {"records": waiting, "per_s": waiting / took, "us": cpu / waiting * 1e6, "rss": rss}
+
     def convert(self):
         """Conversion alone, for destinations that do not take OTLP: one core, no network."""
         out = {}
@@ -226,7 +282,7 @@ def table(head, rows):
     print(flush=True)
 
 
-NAMES = ["ingest", "latency", "backlog", "convert"]
+NAMES = ["ingest", "latency", "backlog", "destinations", "convert"]
 
 
 def main():

@@ -142,6 +142,8 @@ def test_a_port_of_another_program_is_told(gateway):
 def test_help_everywhere(command):
     done = tidegate(*command, "--help")
     assert "Usage: tidegate" in done.stdout and "Exit codes:" in done.stdout and not done.stderr
+    # Codes of one command only are shown there, and in the overview.
+    assert ("check-destination: the credentials" in done.stdout) == (command in ([], ["check-destination"]))
     if not command:
         assert all(f"  {c} " in done.stdout for c in COMMANDS)
 

@@ -40,6 +40,15 @@ def test_check_config_takes_it(path, files):
     assert "hush" not in done.stdout
 
 
+def test_the_one_in_the_readme_too(files, tmp_path):
+    text = re.search(r"```yaml\n(site:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    path = tmp_path / "readme.yaml"
+    path.write_text(text.replace("/etc/tidegate", str(files)))
+    done = subprocess.run([binary(), "check-config", "--config", str(path)], capture_output=True, text=True, timeout=30,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_there_are_examples_of_what_users_have():
     kinds = {d["kind"] for p in EXAMPLES for d in yaml.safe_load(p.read_text())["destinations"].values()}
     assert {"loki", "otlp_http", "otlp_grpc", "prometheus", "file"} == kinds

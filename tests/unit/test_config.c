@@ -573,6 +573,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 		"destinations:\n"
 		"  one: {kind: otlp_http, endpoint: 'http://me:hush@h/p@th', headers: {x: hush}}\n"
 		"  two: {kind: file, path: p}\n"
+		"  key: {kind: otlp_http, endpoint: 'http://h/p?a=hush&b=1'}\n"
 		"routes: [{match: {class: info}, to: two}]\n");
 	struct buf first;
 	struct buf second;
@@ -583,6 +584,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 	ck_assert_ptr_null(strstr((const char *)first.p, "hush"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "  token: \"***\"\n"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "endpoint: \"http://***@h/p@th\"\n"));
+	ck_assert_ptr_nonnull(strstr((const char *)first.p, "endpoint: \"http://h/p?***\"\n"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "headers: {\"x\": \"***\"}\n"));
 	ck_assert_ptr_nonnull(strstr((const char *)first.p, "  max_size: 20MB\n"));
 	struct config *again = parse((const char *)first.p);
@@ -591,7 +593,7 @@ START_TEST(what_is_written_can_be_read_and_shows_no_secret)
 	ck_assert_int_eq(again->queue_commit_interval, c->queue_commit_interval);
 	ck_assert_str_eq(again->resource_attributes.items[0].key, "k: ]$");
 	ck_assert_str_eq(again->resource_attributes.items[0].value, "v\n");
-	ck_assert_uint_eq(again->destination_count, 2);
+	ck_assert_uint_eq(again->destination_count, 3);
 	ck_assert_uint_eq(again->routes[0].class_mask, c->routes[0].class_mask);
 	EXPECT_OK(config_write(again, &second));
 	EXPECT_OK(buf_append_byte(&second, '\0'));

@@ -236,13 +236,15 @@ START_TEST(secrets_are_wiped_out_of_answers)
 }
 END_TEST
 
-START_TEST(a_token_that_is_the_user_of_a_url_is_wiped)
+START_TEST(what_is_secret_in_a_url_is_wiped)
 {
 	struct destination_config c = plain_config();
-	c.endpoint = (char[]){ "https://glc_s3cret@host/" };
+	c.endpoint = (char[]){ "https://glc_s3cret@host/?on=true&key=k3y%2Bof+mine&x" };
 	struct credentials *k = open_good(&c);
 	expect_redacted(k,
 			"glc_s3cret, Basic Z2xjX3MzY3JldDo=", "**********, **********************");
+	expect_redacted(k, "true: no key k3y+of+mine, k3y%2Bof%2bmine here",
+			"true: no key ***********, *************** here");
 	credentials_free(k);
 }
 END_TEST
@@ -273,7 +275,7 @@ int main(void)
 		a_file_at_fault_leaves_the_last_value_in_use,
 		without_a_credential_it_does_not_start,
 		secrets_are_wiped_out_of_answers,
-		a_token_that_is_the_user_of_a_url_is_wiped,
+		what_is_secret_in_a_url_is_wiped,
 		a_renewed_secret_is_wiped_beside_the_one_before,
 	};
 	return run_cases("credentials", cases, sizeof(cases) / sizeof(cases[0]));

@@ -312,12 +312,19 @@ static struct writer *step_crash(struct writer *w)
 	static const char *const suffixes[] = { "", "-wal", "-shm" };
 	char from[CLIENT_PATH_SIZE + 32];
 	char to[CLIENT_PATH_SIZE + 32];
-	/* The log first: a checkpoint that runs meanwhile then only repeats what it says. */
+	sqlite3 *db = NULL;
+	/* A moment that two copies can show: nobody commits, and the log does not begin anew. The
+	 * log first: a checkpoint that runs meanwhile then only repeats what it says. */
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	(void)sqlite3_busy_timeout(db, 10000);
+	ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	for (int i = 1; i >= 0; i--) {
 		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
 		(void)snprintf(to, sizeof(to), "%s.kept%s", path, suffixes[i]);
 		client_copy_file(from, to);
 	}
+	ck_assert_int_eq(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	(void)sqlite3_close(db);
 	writer_stop(w);
 	for (int i = 0; i < 3; i++) {
 		(void)snprintf(to, sizeof(to), "%s%s", path, suffixes[i]);

@@ -3,6 +3,7 @@
 #include "gateway/forward/prometheus_convert.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "gateway/base/now.h"
@@ -149,6 +150,10 @@ static void print_series(const struct prometheus_series *s)
 		if (!bytes_equal(name, bytes_str("job")))
 			EXPECT_OK(buf_printf(&text, "%.*s=%.*s ", (int)name.n, name.p, (int)value.n,
 					     value.p));
+	}
+	for (uint32_t k = s->first_exemplar; k; k = batch.exemplars[k].next) {
+		number[any_value_fixed(batch.exemplars[k].value, number)] = '\0';
+		EXPECT_OK(buf_printf(&text, "!%s ", number));
 	}
 	int64_t last = INT64_MIN;
 	for (uint32_t k = s->first; k; k = batch.samples[k].next) {
@@ -339,6 +344,46 @@ static void put_histogram(uint64_t temporality, uint64_t start_ms, uint64_t time
 	request_end();
 }
 
+static void put_exemplar(uint32_t number, double value)
+{
+	down(number);
+	put_fixed(2, 60 * (uint64_t)NS_PER_MS);
+	put_double(3, value);
+	up(1);
+}
+
+/* Whatever came before it in the request. */
+START_TEST(an_exemplar_is_on_the_series_of_its_own_point)
+{
+	begin();
+	request_begin("h", "s");
+	data_begin(9, CUMULATIVE);
+	down(1);
+	put_times(50, 100);
+	put_fixed(4, 3);
+	put_fixed(6, 1);
+	put_fixed(6, 2);
+	put_double(7, 5);
+	put_exemplar(8, 4);
+	up(2);
+	request_end();
+	request_begin("requests", "");
+	data_begin(7, CUMULATIVE);
+	EXPECT_OK(wire_put_number(&in, 3, 1));
+	down(1);
+	put_times(50, 100);
+	put_double(4, 7);
+	put_exemplar(5, 1);
+	up(2);
+	request_end();
+	check("__name__=h_seconds_bucket le=5 !4 100:1<50 \n"
+	      "__name__=h_seconds_bucket le=+Inf 100:3<50 \n"
+	      "__name__=h_seconds_count 100:3<50 \n"
+	      "__name__=requests_total !1 100:7<50 \n");
+	end();
+}
+END_TEST
+
 START_TEST(a_histogram_is_buckets_sum_and_count)
 {
 	begin();
@@ -474,6 +519,38 @@ START_TEST(native_histograms_that_prometheus_refuses_are_left_out)
 	check("");
 	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_SCALE], 1);
 	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_BUCKETS], 2);
+	end();
+}
+END_TEST
+
+/* Or nothing of the series would ever be right again. */
+START_TEST(a_delta_that_is_no_number_spoils_no_sum)
+{
+	static const uint8_t counts[] = { 4 };
+	begin();
+	put_sum("requests", DELTA, true, 0, 100, (double)NAN);
+	put_sum("requests", DELTA, true, 0, 200, (double)INFINITY);
+	put_sum("requests", DELTA, true, 0, 300, 1e308);
+	put_sum("requests", DELTA, true, 0, 400, 1e308);
+	put_sum("requests", DELTA, true, 0, 500, -1e308);
+	put_sum("requests", DELTA, true, 0, 600, 7);
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_double_eq(batch.samples[batch.sample_count - 1].value, 7);
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_VALUE], 3);
+	convert_done();
+	buf_clear(&in);
+	put_exponential(DELTA, 100, 0, 0, counts, 1, 4);
+	/* The sum is the one double of 2.5. */
+	const double sum = 2.5;
+	uint8_t *at = memmem(in.p, in.n, &sum, sizeof(sum));
+	const double nan = (double)NAN;
+	memcpy(at, &nan, sizeof(nan));
+	put_exponential(DELTA, 200, 0, 0, counts, 1, 4);
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_double_eq(batch.samples[batch.sample_count - 1].histogram->sum, 2.5);
+	ck_assert_uint_eq(batch.samples[batch.sample_count - 1].histogram->count, 8);
+	convert_done();
+	buf_clear(&in);
 	end();
 }
 END_TEST
@@ -679,6 +756,7 @@ int main(void)
 		samples_are_sorted_and_the_last_of_a_millisecond_stays,
 		no_recorded_value_is_a_stale_marker,
 		what_has_no_words_is_left_out,
+		an_exemplar_is_on_the_series_of_its_own_point,
 		a_histogram_is_buckets_sum_and_count,
 		a_delta_histogram_adds_up_and_begins_anew_with_other_bounds,
 		a_summary_is_quantiles_sum_and_count,
@@ -686,6 +764,7 @@ int main(void)
 		a_fine_scale_is_halved,
 		native_histograms_that_prometheus_refuses_are_left_out,
 		native_counts_that_overflow_are_left_out,
+		a_delta_that_is_no_number_spoils_no_sum,
 		delta_histograms_meet_at_the_coarser_scale,
 		deltas_advance_when_they_are_delivered,
 		a_zero_is_not_set_where_it_would_harm,
