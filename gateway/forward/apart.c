@@ -126,7 +126,7 @@ static bool settle_parted(struct dispatch *d, struct slot *slot, const struct sp
 	for (size_t i = 0; i < count; i++)
 		loading_log_dead(d, &c[0], parts[i].part.records, parts[i].part.status,
 				 parts[i].error);
-	settle_split(&d->settler, &c[0], split_rejected(s), parts, count);
+	settle_split(&d->settler, &c[0], split_rejected(s), split_rejected_reason(s), parts, count);
 	split_settled(s);
 	return true;
 }
@@ -215,6 +215,8 @@ void apart_delivered(struct dispatch *d, struct lane *l, struct slot *slot)
 	const struct export *x = slot->export;
 	if (x->part.count == 0)
 		settle_delivered(&d->settler, x);
+	if (x->reply.rejected)
+		split_note_rejected(slot->split, x->reply.error);
 	split_delivered(slot->split, x->reply.rejected);
 	forget_piece(slot);
 	(void)settle_decided(d, l, slot, &piece);

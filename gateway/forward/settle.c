@@ -186,7 +186,7 @@ void settle_batch_dead(struct settler *s, const struct claim *c, int status, con
 	give_outcome(s, t);
 }
 
-void settle_split(struct settler *s, const struct claim *c, int64_t rejected,
+void settle_split(struct settler *s, const struct claim *c, int64_t rejected, const char *reason,
 		  struct settle_dead_part *parts, size_t count)
 {
 	struct settling *t = settling_one(s, c, SETTLE_SPLIT);
@@ -199,6 +199,7 @@ void settle_split(struct settler *s, const struct claim *c, int64_t rejected,
 	}
 	item->rejected_records = rejected < c->records ? (uint32_t)rejected : c->records;
 	failed += item->rejected_records;
+	(void)snprintf(t->settlement->error, sizeof(t->settlement->error), "%s", reason);
 	item->parts = views;
 	item->part_count = count;
 	t->views = views;

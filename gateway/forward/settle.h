@@ -43,9 +43,9 @@ struct settle_dead_part {
 	char service[SETTLE_WORDS_MAX];
 	char preview[SETTLE_WORDS_MAX];
 };
-/* The batch was delivered but for its parts and so many rejected records. Takes the parts, which
- * are from malloc. */
-void settle_split(struct settler *s, const struct claim *c, int64_t rejected,
+/* The batch was delivered but for its parts and so many rejected records, for this reason. Takes
+ * the parts, which are from malloc. */
+void settle_split(struct settler *s, const struct claim *c, int64_t rejected, const char *reason,
 		  struct settle_dead_part *parts, size_t count);
 void settle_parts_free(struct settle_dead_part *parts, size_t count);
 /* The batch is owed to another destination from now on. */

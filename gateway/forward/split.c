@@ -62,6 +62,7 @@ struct split {
 	size_t batch;
 	struct stack records;
 	int64_t rejected;
+	char rejected_reason[SETTLE_ERROR_MAX];
 	struct found found[SPLIT_RANGES_MAX];
 	size_t found_count;
 	struct export_reply reasons[SPLIT_REASONS_MAX];
@@ -207,6 +208,7 @@ static void begin_batch(struct split *s, size_t batch, bool is_refusal)
 	s->batch = batch;
 	s->records = (struct stack){ 0 };
 	s->rejected = 0;
+	s->rejected_reason[0] = '\0';
 	s->found_count = 0;
 	s->reason_count = 0;
 	push_halves(&s->records, all, is_refusal);
@@ -362,6 +364,16 @@ bool split_fault(const struct split *s, size_t i, struct split_fault *ret)
 int64_t split_rejected(const struct split *s)
 {
 	return s->rejected;
+}
+
+void split_note_rejected(struct split *s, const char *why)
+{
+	(void)snprintf(s->rejected_reason, sizeof(s->rejected_reason), "%s", why);
+}
+
+const char *split_rejected_reason(const struct split *s)
+{
+	return s->rejected_reason;
 }
 
 bool split_was_futile(const struct split *s)

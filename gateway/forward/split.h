@@ -70,6 +70,9 @@ const struct export_reply *split_reason(const struct split *s);
  * were taken by no one though the request was. */
 bool split_fault(const struct split *s, size_t i, struct split_fault *ret);
 int64_t split_rejected(const struct split *s);
+/* Why, in the words of the last answer that rejected some. */
+void split_note_rejected(struct split *s, const char *why);
+const char *split_rejected_reason(const struct split *s);
 /* Nothing of the export was taken, in several requests. */
 bool split_was_futile(const struct split *s);
 

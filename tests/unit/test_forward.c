@@ -596,6 +596,27 @@ START_TEST(a_page_of_html_is_no_delivery)
 }
 END_TEST
 
+START_TEST(what_is_rejected_within_a_split_batch_keeps_its_reason)
+{
+	struct forwarding *fx = forwarding_new_one(FAST);
+	/* ExportLogsServiceResponse: partial_success { rejected_log_records: 1, "old" } */
+	static const uint8_t partial[] = { 0x0a, 7, 0x08, 1, 0x12, 3, 'o', 'l', 'd' };
+	/* Two log records. */
+	static const uint8_t request[] = { 0x0a, 10, 0x12, 8, 0x12, 2, 0x10, 9, 0x12, 2, 0x10, 10 };
+	http_sink_script(fx->sides[0].sink, (struct sink_answer){ .status = 400 }, 1);
+	http_sink_script(fx->sides[0].sink,
+			 (struct sink_answer){ .body = bytes_of(partial, sizeof(partial)) }, 1);
+	forwarding_start(fx);
+	EXPECT_OK(test_put_run(fx->writer, SIGNAL_LOGS, RECORD_CLASS_INFO, 2, 1,
+			       bytes_of(request, sizeof(request))));
+	forwarding_wait_drained(fx);
+	ck_assert_int_eq(forwarding_total(fx, "delivered"), 1);
+	ck_assert_int_eq(
+		facts_int(fx->path, "SELECT records FROM losses WHERE detail LIKE '%old%'"), 1);
+	forwarding_free(fx);
+}
+END_TEST
+
 START_TEST(a_pause_is_stored_though_the_queue_could_not_take_it_at_first)
 {
 	struct forwarding *fx = forwarding_new_one(FAST);
@@ -675,6 +696,7 @@ int main(void)
 		a_damaged_payload_becomes_a_dead_letter_and_holds_nothing_up,
 		what_is_ready_again_is_found_though_newer_was_sent,
 		a_page_of_html_is_no_delivery,
+		what_is_rejected_within_a_split_batch_keeps_its_reason,
 		a_pause_is_stored_though_the_queue_could_not_take_it_at_first,
 		a_wrong_configuration_names_its_key,
 	};
