@@ -127,6 +127,10 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 	struct loki_member members[EXPORT_MEMBERS_MAX];
 	struct loki_push push = { 0 };
 	struct buf text;
+	/* What was queued when the destination was of another kind, or was moved to it: something
+	 * to be sent, which http_exporter_send refuses. */
+	if (x->signal != SIGNAL_LOGS)
+		return buf_append_byte(out, 0);
 	for (size_t i = 0; i < x->count; i++)
 		members[i] = (struct loki_member){ .raw_bytes = x->members[i].raw_bytes,
 						   .received_at_ns = x->members[i].received_at_ns };
@@ -157,7 +161,7 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 
 static void send_push(struct exporter *x, struct export *export)
 {
-	if (export->body.n != sizeof(in_parts)) {
+	if (export->signal != SIGNAL_LOGS || export->body.n != sizeof(in_parts)) {
 		http_exporter_send(x, export);
 		return;
 	}

@@ -191,6 +191,10 @@ static enum status convert(void *exporter, struct export *x, struct bytes otlp, 
 	struct slot *s = slot_take(p, x);
 	if (!s)
 		return err_set(e, ST_BUSY, "too many exports are under way");
+	/* What was queued when the destination was of another kind, or was moved to it. To be sent
+	 * is something that http_exporter_send refuses: read as metrics, logs would be garbage. */
+	if (x->signal != SIGNAL_METRICS)
+		return buf_append_byte(out, 0);
 	size_t start = out->n;
 	struct arena arena;
 	arena_init(&arena, room_for(otlp.n), out->budget);

@@ -204,6 +204,32 @@ def test_the_queue_of_a_renamed_destination_is_moved(tmp_path, sink):
         gateway.assert_balanced()
 
 
+@pytest.mark.parametrize("kind,takes", [("loki", "logs"), ("prometheus", "metrics")])
+def test_what_a_new_kind_of_the_destination_does_not_take_dies_and_is_not_lost(tmp_path, sink, kind, takes):
+    sink.stop()
+    with Gateway(tmp_path, {"destinations": {"central": {"kind": "otlp_http", "endpoint": sink.url}}},
+                 expect=[r"level=warn"]) as gateway:
+        for signal_name in otlp.SIGNALS:
+            for _ in range(2):
+                message = otlp.request(signal_name, otlp.new_ids(5))
+                assert otlp.post(gateway, signal_name, message).status_code == 200
+        gateway.write_config({"destinations": {"central": {
+            "kind": kind, "endpoint": sink.url + "/push",
+            "retry_on_failure": {"initial_interval": "10ms", "max_interval": "50ms", "probe_interval": "100ms"}}}})
+        gateway.restart()
+        others = [s for s in otlp.SIGNALS if s != takes]
+
+        def dead():
+            return dict(gateway.sqlite("SELECT signal, sum(deliveries.records) FROM deliveries JOIN batches ON batches.id = batch_id "
+                                       "WHERE state = 'dead' GROUP BY signal"))
+        gateway.wait_until(lambda: dead() == {s: 10 for s in others}, "the others are dead letters", 12)
+        groups = json.loads(tidegate(gateway, "dead-letters", "-o", "json"))["groups"]
+        assert {g["reason"] for g in groups} == {
+            f"destinations of this kind do not take {s}: change the routes" for s in others}
+        assert gateway.sqlite("SELECT count(*) FROM losses") == [(0,)]
+        gateway.assert_balanced()
+
+
 def test_a_purge_of_many_slices_stalls_no_commit(start_gateway, sink):
     """Clients are answered while it runs, and none of theirs is purged by accident."""
     sink.stop()
