@@ -65,8 +65,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (grpc_health_read(src, &service, &e) == ST_OK)
 		(void)grpc_health_is_known(service);
 	buf_clear(&cut);
-	char *text = strndup((const char *)src.p, src.n);
-	CHECK(text && grpc_message_encode(&cut, text) == ST_OK);
+	char *text = calloc(1, src.n + 1);
+	CHECK(text);
+	if (src.n)
+		memcpy(text, src.p, src.n);
+	CHECK(grpc_message_encode(&cut, text) == ST_OK);
 	for (size_t i = 0; i < cut.n; i++)
 		CHECK(cut.p[i] >= 0x20 && cut.p[i] <= 0x7E);
 	buf_clear(&back);

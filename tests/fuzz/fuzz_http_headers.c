@@ -56,8 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							check_origin };
 	if (size == 0)
 		return 0;
-	char *value = strndup((const char *)data + 1, size - 1);
+	char *value = calloc(1, size);
 	CHECK(value);
+	memcpy(value, data + 1, size - 1);
 	checks[data[0] % (sizeof(checks) / sizeof(checks[0]))](value);
 	free(value);
 	return 0;
