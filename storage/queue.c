@@ -143,7 +143,7 @@ static enum status insert_batch_row(struct queue *q, const struct queue_batch *b
 	return stmt_run(s, &q->err);
 }
 
-static enum status insert_payload(struct queue *q, int64_t id, struct bytes body)
+enum status queue_insert_payload(struct queue *q, int64_t id, struct bytes body)
 {
 	sqlite3_stmt *s = NULL;
 	enum status st = queue_statement(q, Q_PAYLOAD_INSERT, &s);
@@ -179,7 +179,7 @@ enum status queue_insert(struct queue *q, const struct queue_batch *b,
 	if (st)
 		return st;
 	int64_t id = sqlite3_last_insert_rowid(q->db);
-	st = insert_payload(q, id, b->body);
+	st = queue_insert_payload(q, id, b->body);
 	for (size_t i = 0; i < count && !st; i++)
 		st = queue_insert_delivery(q, id, destination_ids[i], (int)b->class, b->records,
 					   b->signal);

@@ -38,17 +38,6 @@ static enum status insert_part_row(struct queue *q, int64_t batch_id, const stru
 	return stmt_run(s, &q->err);
 }
 
-static enum status insert_part_payload(struct queue *q, int64_t id, struct bytes body)
-{
-	sqlite3_stmt *s = NULL;
-	enum status st = queue_statement(q, Q_PAYLOAD_INSERT, &s);
-	if (st)
-		return st;
-	stmt_bind_int(s, 1, id);
-	stmt_bind_blob(s, 2, body);
-	return stmt_run(s, &q->err);
-}
-
 static enum status insert_part_delivery(struct queue *q, const struct settlement *settlement,
 					const struct queue_delivery *d, int64_t id,
 					const struct settle_part *p)
@@ -75,7 +64,7 @@ static enum status insert_part(struct queue *q, const struct settlement *s,
 	if (st)
 		return st;
 	int64_t id = sqlite3_last_insert_rowid(q->db);
-	st = insert_part_payload(q, id, p->body);
+	st = queue_insert_payload(q, id, p->body);
 	if (!st)
 		st = insert_part_delivery(q, s, d, id, p);
 	if (!st)

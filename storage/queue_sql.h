@@ -162,6 +162,8 @@ MUST_USE enum status queue_settle_moved(struct queue *q, const struct queue_deli
 					int64_t to_destination_id);
 MUST_USE enum status queue_settle_unreadable(struct queue *q, const struct settlement *s,
 					     const struct queue_delivery *d);
+/* The payload of a batch whose row is there. Borrows body. */
+MUST_USE enum status queue_insert_payload(struct queue *q, int64_t id, struct bytes body);
 /* (3) Counts accepted, unless the delivery is there already. */
 MUST_USE enum status queue_insert_delivery(struct queue *q, int64_t batch_id,
 					   int64_t destination_id, int priority, int64_t records,

@@ -22,7 +22,7 @@ exec unshare -rm sh -c 'mount -t tmpfs -o size={size} small "{disk}" && exec "$0
 @pytest.fixture
 def small_disk(tmp_path, monkeypatch):
     if not shutil.which("unshare"):
-        pytest.skip("there is no unshare")
+        pytest.skip("waits for unshare (util-linux), to mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
     wrapper = tmp_path / "tidegate"
@@ -31,7 +31,7 @@ def small_disk(tmp_path, monkeypatch):
     probe = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "-o", f"size={DISK}", "small", disk],
                            capture_output=True, text=True, timeout=10, check=False)
     if probe.returncode:
-        pytest.skip(f"no file system can be mounted here: {probe.stderr.strip()}")
+        pytest.skip(f"waits for a machine that may mount a small disk: {probe.stderr.strip()}")
     monkeypatch.setenv("TIDEGATE_BIN", str(wrapper))
     return disk
 
