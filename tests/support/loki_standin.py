@@ -26,7 +26,7 @@ import time
 
 from google.protobuf.message import DecodeError
 
-from tests.support import otlp, snappy_block
+from tests.support import otlp, protobuf_strict, snappy_block
 from tests.support.sink import Mode, Sink, _Handler
 
 PATH = "/loki/api/v1/push"
@@ -88,33 +88,8 @@ class Push:
 
 # ---- encodings ----
 
-def _varint(data, at):
-    n = shift = 0
-    while True:
-        if at >= len(data) or shift > 63:
-            raise BadRequest("a varint is cut off or too long")
-        byte = data[at]
-        at += 1
-        n |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return n, at
-
-
 def _message(data, known, what):
-    """(number, value) of each field; known: number -> wire type."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        number, kind = tag >> 3, tag & 7
-        if known.get(number) != kind:
-            raise BadRequest(f"{what} has a field {number} of wire type {kind}")
-        value, at = _varint(data, at)
-        if kind == 2:
-            if at + value > len(data):
-                raise BadRequest(f"field {number} of {what} is cut off")
-            value, at = data[at:at + value], at + value
-        yield number, value
+    return protobuf_strict.message(data, known, what, BadRequest)
 
 
 def _text(data):

@@ -22,7 +22,7 @@ import struct
 import threading
 import time
 
-from tests.support import snappy_block
+from tests.support import protobuf_strict, snappy_block
 from tests.support.sink import Mode, Sink, _Handler
 
 PATH = "/api/v1/write"
@@ -37,36 +37,8 @@ class Wrong(ValueError):
     """The sender broke the protocol."""
 
 
-def _varint(data, at):
-    n = shift = 0
-    while True:
-        if at >= len(data) or shift > 63:
-            raise Wrong("a varint is cut off or too long")
-        byte = data[at]
-        at += 1
-        n |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return n, at
-
-
 def _message(data, known, what):
-    """(number, value) of each field; known: number -> wire type (0 varint, 1 fixed64, 2 bytes)."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        number, kind = tag >> 3, tag & 7
-        if known.get(number) != kind:
-            raise Wrong(f"{what} has a field {number} of wire type {kind}")
-        if kind == 1:
-            value, at = data[at:at + 8], at + 8
-        else:
-            value, at = _varint(data, at)
-        if kind == 2:
-            value, at = data[at:at + value], at + value
-        if at > len(data):
-            raise Wrong(f"field {number} of {what} is cut off")
-        yield number, value
+    return protobuf_strict.message(data, known, what, Wrong)
 
 
 def _signed(n):
@@ -88,7 +60,7 @@ def is_stale(value):
 def _packed(data):
     at, out = 0, []
     while at < len(data):
-        n, at = _varint(data, at)
+        n, at = protobuf_strict.varint(data, at, Wrong)
         out.append(n)
     return out
 
