@@ -11,8 +11,8 @@
  *
  * What is over goes oldest first. For a destination: of its least urgent class first, and nothing
  * of a class that the operator protects (queue.when_full: reject). Its payloads stay for the other
- * destinations. A dead letter's age is the time since it was refused, but never more than the time
- * since it was received: a wall clock that jumped cannot make it older than that. */
+ * destinations. A dead letter's age is the time since it was refused, by the clock of that boot: no
+ * step of the wall clock makes it older, or keeps it (storage/boot.h). */
 #include "storage/bounds.h"
 
 #include "gateway/base/now.h"
@@ -40,12 +40,10 @@ void bounds_add_quota(struct bounds *b, int64_t destination_id, uint64_t max_byt
 
 static int64_t dead_age(const struct queue *q, const struct depart_item *item)
 {
-	int64_t received =
-		boot_age_ns(&q->boot, item->boot, item->received_mono_ns, item->received_at_ns);
-	int64_t died = 0;
-	if (__builtin_sub_overflow(boot_wall_ns(&q->boot), item->last_attempt_at_ns, &died))
-		return received;
-	return died < received && item->last_attempt_at_ns ? died : received;
+	return item->last_attempt_at_ns ? boot_age_ns(&q->boot, item->last_boot, item->last_mono_ns,
+						      item->last_attempt_at_ns) :
+					  boot_age_ns(&q->boot, item->boot, item->received_mono_ns,
+						      item->received_at_ns);
 }
 
 static void note_item(struct bounds *b, const struct queue *q, const struct bounds_tally *t,
