@@ -27,6 +27,7 @@
 
 enum { WINDOW_EXPORTS = 4, IN_FLIGHT_DEFAULT = 4 };
 #define RENEWAL_LOOK_NS (NS_PER_S)
+#define APART_WAIT_NS   (NS_PER_S)
 #define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
 
 static void init_lanes(struct dispatch *d, const struct dispatch_options *o)
@@ -111,8 +112,10 @@ static bool start_granted(struct dispatch *d, struct lane *l)
 	struct slot *slot = lane_slot(l);
 	if (!slot->export && slot->split) {
 		enum apart_next next = apart_next(d, l, slot);
+		if (next == APART_WAIT)
+			l->due_ns = now_mono_ns() + APART_WAIT_NS; /* and others go on */
 		if (next != APART_PIECE)
-			return next == APART_GONE;
+			return true;
 	} else if (!slot->export) {
 		slot->export = loading_next(d, l);
 	}
