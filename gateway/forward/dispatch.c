@@ -56,9 +56,8 @@ void dispatch_init(struct dispatch *d, const struct dispatch_options *o)
 				.writer = o->writer,
 				.slot = o->slot,
 				.too_old_id = o->too_old_id };
-	d->max_raw_bytes = c->max_export_size;
-	if (exporter->ops->max_raw_bytes && exporter->ops->max_raw_bytes < d->max_raw_bytes)
-		d->max_raw_bytes = exporter->ops->max_raw_bytes;
+	size_t kind_max = exporter->ops->max_raw_bytes ? exporter->ops->max_raw_bytes : SIZE_MAX;
+	export_size_init(&d->size, kind_max < c->max_export_size ? kind_max : c->max_export_size);
 	d->window = claim_window_new(o->destination_id, WINDOW_EXPORTS * c->max_export_size,
 				     c->order == CONFIG_ORDER_FRESH_FIRST);
 	init_lanes(d, o);

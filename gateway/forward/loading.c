@@ -85,7 +85,7 @@ struct export *loading_next(struct dispatch *d, const struct lane *l)
 	struct claim claims[EXPORT_MEMBERS_MAX];
 	size_t most = gate_export_max(&d->gate);
 	size_t n = claim_window_take(d->window, l->side, l->signal, l->class,
-				     most < d->max_raw_bytes ? most : d->max_raw_bytes, claims,
+				     most < d->size.now ? most : d->size.now, claims,
 				     EXPORT_MEMBERS_MAX);
 	struct export *x = export_new(claims, n);
 	x->lane = (int)(l - d->lanes.lanes);
