@@ -41,6 +41,8 @@
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
 	  "last_status = ?5, last_error = ?6, last_boot = ?7, last_mono = ?8 "                     \
 	  "WHERE batch_id = ?1 AND destination_id = ?2")                                           \
+	X(DELIVERY_OWE,                                                                            \
+	  "UPDATE deliveries SET records = ?3 WHERE batch_id = ?1 AND destination_id = ?2")        \
 	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
 	X(DELIVERY_REPLAY,                                                                         \
 	  "UPDATE deliveries SET state = 'ready' WHERE batch_id = ?1 AND destination_id = ?2")     \
