@@ -14,6 +14,8 @@
  *  - 3xx: again. Redirects are not followed (a credential would go to a stranger), and a captive
  * portal redirects everything: it is no statement about the data.
  *  - 1xx as a final answer, or a number that is no HTTP status: a broken middle box. Again.
+ *  - 260: Loki's word, at its push API and at its OTLP endpoint, for a tenant whose ingestion is
+ *    blocked. It is in the range of successes so that clients drop what was not taken. Again.
  *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
  * before anything dies.
@@ -39,6 +41,7 @@ static const struct {
 } rows[] = {
 	/* The first row that matches decides. */
 	{ 0, 0, VERDICT_RETRY },
+	{ 260, 260, VERDICT_RETRY },
 	{ 200, 299, VERDICT_DELIVERED },
 	{ 401, 401, VERDICT_UNAUTHORIZED },
 	{ 403, 403, VERDICT_UNAUTHORIZED },
