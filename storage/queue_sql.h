@@ -97,7 +97,12 @@
 	X(DEPART_DEAD,                                                                             \
 	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
 	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
-	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND (?2 < 0 OR d.priority = ?2) "      \
+	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND ?2 < 0 AND d.batch_id > ?3 "       \
+	  "ORDER BY d.batch_id LIMIT ?4")                                                          \
+	X(DEPART_DEAD_CLASS,                                                                       \
+	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
+	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
+	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND d.priority = ?2 "                  \
 	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
 	X(DEPART_WAITED,                                                                           \
 	  "SELECT 1 FROM deliveries d JOIN destinations t ON t.id = d.destination_id "             \

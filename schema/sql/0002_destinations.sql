@@ -16,6 +16,9 @@ CREATE TABLE boots (
 ALTER TABLE batches ADD COLUMN boot INTEGER;            -- boots.id; NULL: from version 1 of the file
 ALTER TABLE batches ADD COLUMN received_mono INTEGER;   -- CLOCK_BOOTTIME in ns
 
+-- Of a full queue the dead letters of one class go first, however many others there are.
+CREATE INDEX deliveries_dead_class ON deliveries (destination_id, priority, batch_id) WHERE state = 'dead';
+
 -- Bytes on the wire, by day and month (UTC), so that a budget survives a restart.
 CREATE TABLE uplink_usage (
 	uplink TEXT NOT NULL,
