@@ -17,6 +17,7 @@
 #include "storage/redrive.h"
 #include "tests/support/expect.h"
 #include "tests/support/fault_vfs.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
 enum { STEPS = 250, DESTINATIONS = 3, BATCHES_MAX = 1024 };
@@ -316,7 +317,7 @@ static struct writer *step_crash(struct writer *w)
 	/* A moment that two copies can show: nobody commits, and the log does not begin anew. The
 	 * log first: a checkpoint that runs meanwhile then only repeats what it says. */
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	for (int i = 1; i >= 0; i--) {
 		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
@@ -457,5 +458,5 @@ int main(void)
 	/* Nothing is cut off here: syncs would only take time. */
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
-	return run_loop("model", the_queue_does_what_the_model_does, 4, 60);
+	return run_loop("model", the_queue_does_what_the_model_does, 4);
 }
