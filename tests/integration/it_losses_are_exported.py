@@ -4,6 +4,7 @@ import requests
 
 from tests.support import otlp
 from tests.support.gateway import Gateway
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink
 
 
@@ -43,7 +44,7 @@ def losses_of(message):
 
 def purge(gateway):
     answer = requests.post(f"http://127.0.0.1:{gateway.admin_port}/api/v1/queue/purge",
-                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=10)
+                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=DEADLINE_S)
     assert answer.status_code == 200, answer.text
     return answer.json()["records"]
 
