@@ -3,7 +3,8 @@
  *   delivered          settled; of a partial success the rejected records are counted, and nothing
  *                      is sent again
  *   refused            taken apart (apart.c), so that only what is at fault becomes a dead letter
- *   too large          of several batches: from now on smaller exports; one batch: taken apart
+ *   too large          of several batches: smaller exports, for a time (export_size.c); one batch:
+ *                      taken apart
  *   retry              the same again, later
  *   unauthorized       the same again, much later; everything waits
  *   encoding           the same again at once, encoded otherwise
@@ -19,7 +20,7 @@
 #include "gateway/forward/apart.h"
 #include "gateway/forward/loading.h"
 
-enum { SPLIT_MIN = 64 * 1024, /* do not learn a smaller export size than this */ LOG_EVERY_S = 10 };
+enum { LOG_EVERY_S = 10 };
 
 static void log_down(const struct dispatch *d)
 {
@@ -34,6 +35,12 @@ static void log_rejected(struct dispatch *d, const struct export *x)
 	if (x->reply.error[0] && log_every(&d->rates[RATE_REJECTED], LOG_EVERY_S, NULL))
 		log_warn("forward.partial_success", "destination=%s rejected=%lld reason=%s",
 			 d->config->name, (long long)x->reply.rejected, LOG_QUOTE(x->reply.error));
+}
+
+static void log_size(const struct dispatch *d, const char *reason)
+{
+	log_info("forward.export_size", "destination=%s max_bytes=%zu reason=%s", d->config->name,
+		 d->size.now, LOG_QUOTE(reason));
 }
 
 void answer_show_in_flight(struct dispatch *d)
@@ -95,6 +102,8 @@ static void on_delivered(struct dispatch *d, struct lane *l, struct slot *slot, 
 	d->last_success_ns = now_wall_ns();
 	l->barren = 0;
 	l->earnest_wait_ns = 0;
+	if (!slot->split && export_size_taken(&d->size, slot->export->raw_bytes, now_mono_ns()))
+		log_size(d, "grows again");
 	settle_taken(d, l, slot);
 }
 
@@ -110,11 +119,12 @@ static void on_refused(struct dispatch *d, struct lane *l, struct slot *slot)
 		return;
 	}
 	if (x->reply.verdict != VERDICT_TOO_LARGE || x->count == 1 ||
-	    x->raw_bytes / 2 < SPLIT_MIN) {
+	    x->raw_bytes / 2 < EXPORT_SIZE_MIN) {
 		apart_begin(d, l, slot);
 		return;
 	}
-	d->max_raw_bytes = x->raw_bytes / 2;
+	if (export_size_refused(&d->size, x->raw_bytes, now_mono_ns()))
+		log_size(d, x->reply.error);
 	loading_put_back(d, l, slot);
 }
 

@@ -5,6 +5,7 @@
 
 #include "gateway/base/log.h"
 #include "gateway/forward/breaker.h"
+#include "gateway/forward/export_size.h"
 #include "gateway/forward/exporter.h"
 #include "gateway/forward/gate.h"
 #include "gateway/forward/lanes.h"
@@ -26,7 +27,7 @@ struct dispatch {
 	struct settler settler;
 	struct encoder encoder;
 	struct budget budget;
-	size_t max_raw_bytes; /* of an export; learned where a backend said 413 */
+	struct export_size size; /* of exports */
 	struct lanes lanes;
 	int64_t too_old_id; /* the destination that gets what is too old; 0: none */
 	/* Paused by an operator: nothing new is sent, whatever the breaker says. */

@@ -13,7 +13,8 @@
 
 /* Options of each destination are YAML lines of a flow mapping, as in "timeout: 1s, compression:
  * none". */
-struct forwarding *forwarding_new(const char *const *options, size_t count)
+struct forwarding *forwarding_new_sized(const char *const *options, size_t count,
+					uint64_t max_size_bytes)
 {
 	struct forwarding *fx = calloc(1, sizeof(*fx));
 	struct buf yaml;
@@ -33,7 +34,7 @@ struct forwarding *forwarding_new(const char *const *options, size_t count)
 	ck_assert_msg(config_parse("test", buf_view(&yaml), &fx->config, &e) == ST_OK, "%s",
 		      e.text);
 	buf_done(&yaml);
-	struct writer_options o = { .path = fx->path, .max_size_bytes = 1u << 30 };
+	struct writer_options o = { .path = fx->path, .max_size_bytes = max_size_bytes };
 	ck_assert_msg(writer_open(&o, &fx->writer, &e) == ST_OK, "%s", e.text);
 	for (size_t i = 0; i < count; i++) {
 		struct side *s = &fx->sides[i];
@@ -47,6 +48,11 @@ struct forwarding *forwarding_new(const char *const *options, size_t count)
 	}
 	EXPECT_OK(writer_start(fx->writer, &e));
 	return fx;
+}
+
+struct forwarding *forwarding_new(const char *const *options, size_t count)
+{
+	return forwarding_new_sized(options, count, 1u << 30);
 }
 
 struct forwarding *forwarding_new_one(const char *options)

@@ -87,8 +87,14 @@ static void prepare_put(struct client_job *c, const struct client_request *r)
 {
 	size_t size = r->size < NAME_BYTES ? NAME_BYTES : r->size;
 	c->id = r->id;
-	c->body = xcalloc(1, size);
-	fill_body(c->body, size, r->id);
+	if (r->body.n) {
+		size = r->body.n;
+		c->body = xcalloc(1, size);
+		memcpy(c->body, r->body.p, size);
+	} else {
+		c->body = xcalloc(1, size);
+		fill_body(c->body, size, r->id);
+	}
 	c->put = (struct put_job){
 		.job = { .done = put_is_done },
 		.signal = r->signal,

@@ -19,7 +19,8 @@ struct client_request {
 	enum signal signal;
 	enum record_class class;
 	uint32_t records;
-	size_t size; /* bytes of the body; random ones, which do not compress */
+	size_t size;       /* bytes of the body; random ones, which do not compress */
+	struct bytes body; /* instead of these, where it is not empty */
 	uint64_t destinations;
 };
 
