@@ -10,17 +10,16 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/log.h"
-#include "gateway/base/now.h"
 #include "storage/salvage.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
-enum { REQUESTS = 100, PAGE = 4096, SALVAGE_S = 30 };
+enum { REQUESTS = 100, PAGE = 4096 };
 
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
@@ -84,12 +83,11 @@ static void zero_a_leaf(void)
 static void salvage_to_the_end(const char *what)
 {
 	struct salvage *s = NULL;
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
 	EXPECT_OK(salvage_start(w, &s, NULL));
-	while (writer_is_degraded(w) && now_mono_ns() < deadline)
-		(void)nanosleep(&moment, NULL);
+	while (writer_is_degraded(w) && patience_pause(end))
+		;
 	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
 	salvage_stop(s);
 	writer_stop(w);
@@ -206,5 +204,5 @@ int main(void)
 		a_salvage_that_is_cut_off_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
-	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

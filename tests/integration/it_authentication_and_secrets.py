@@ -13,6 +13,7 @@ import yaml
 from tests.support import otlp
 from tests.support.gateway import binary
 from tests.support.loki_standin import Loki
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink, _Handler
 from tests.support.tempo_standin import Refused, Tempo
 
@@ -84,7 +85,7 @@ def test_a_renewed_token_is_tried_at_once_after_a_refusal(start_gateway, tmp_pat
         gateway.wait_event("forward.down", destination="central")
         assert server.ids() == []
         replace(token, "fresh-one")
-        server.wait_ids(ids, deadline_s=5)
+        server.wait_ids(ids)
         gateway.wait_event("forward.up")
         gateway.wait_drained()
 
@@ -193,7 +194,7 @@ def test_no_secret_comes_to_light(start_gateway, status, style):
 
 def config_output(gateway):
     done = subprocess.run([binary(), "check-config", "--config", str(gateway.config_path)], capture_output=True, text=True,
-                          timeout=30, check=False, env={"PASSWORD": PASSWORD})
+                          timeout=DEADLINE_S, check=False, env={"PASSWORD": PASSWORD})
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["destinations"]["central"]["auth"]["basic"]["password"] == "***"
     return done.stdout + done.stderr

@@ -23,6 +23,7 @@ import threading
 import time
 
 from tests.support import protobuf_strict, snappy_block
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Mode, Sink, _Handler
 
 PATH = "/api/v1/write"
@@ -291,7 +292,7 @@ class Receiver(Sink):
     def __exit__(self, kind, *rest):
         # What was taken is answered too, or the gateway would call the receiver down.
         with self._lock:
-            self._lock.wait_for(lambda: self._busy == 0, 5)
+            self._lock.wait_for(lambda: self._busy == 0, DEADLINE_S)
         super().__exit__(kind, *rest)
         if kind is None:
             assert self.problems == [], self.problems
@@ -388,7 +389,7 @@ class Receiver(Sink):
         with self._lock:
             return [h.get("X-Prometheus-Remote-Write-Version") for _, h in self.requests]
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         end = time.monotonic() + deadline_s
         with self._lock:
             while not condition(self):

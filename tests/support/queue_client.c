@@ -16,6 +16,7 @@
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "tests/support/patience.h"
 
 enum { NAME_BYTES = CLIENT_BODY_MIN, PAYLOAD_MAX = 16 << 20 };
 
@@ -294,7 +295,7 @@ static sqlite3 *open_for_look(const char *path)
 		(void)sqlite3_close(db);
 		return NULL;
 	}
-	(void)sqlite3_busy_timeout(db, 5000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	return db;
 }
 
@@ -324,6 +325,16 @@ int64_t facts_int(const char *path, const char *sql)
 	int64_t value = db ? one_int(db, sql) : -1;
 	(void)sqlite3_close(db);
 	return value;
+}
+
+void facts_await(const char *path, const char *sql, int64_t want)
+{
+	int64_t end = patience_end_ns();
+	int64_t got = facts_int(path, sql);
+	while (got != want && patience_pause(end))
+		got = facts_int(path, sql);
+	ck_assert_msg(got == want, "%s is %lld, expected %lld", sql, (long long)got,
+		      (long long)want);
 }
 
 bool facts_text(const char *path, const char *sql, char *ret, size_t size)
@@ -435,7 +446,7 @@ void client_execute(const char *path, const char *sql)
 {
 	sqlite3 *db = NULL;
 	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
 	CHECK(sqlite3_close(db) == SQLITE_OK);
 }
