@@ -15,6 +15,9 @@
  * portal redirects everything: it is no statement about the data.
  *  - 1xx as a final answer, or a number that is no HTTP status: a broken middle box. Again.
  *
+ * 404 and its like are refusals, but for an address at which nothing was ever taken: then it is the
+ * address that is wrong, and answer.c keeps the data.
+ *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
  * before anything dies.
  *
@@ -31,6 +34,8 @@
 
 #include <stddef.h>
 #include <string.h>
+
+#include "gateway/base/grpc_status.h"
 
 static const struct {
 	int first;
@@ -56,6 +61,16 @@ enum verdict outcome_of_http(int status)
 		if (status >= rows[i].first && status <= rows[i].last)
 			return rows[i].verdict;
 	return VERDICT_RETRY;
+}
+
+bool outcome_is_about_address(int status)
+{
+	/* HTTP: not found, method not allowed, gone, misdirected, upgrade required. */
+	static const int statuses[] = { 404, 405, 410, 421, 426, GRPC_UNIMPLEMENTED };
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (status == statuses[i])
+			return true;
+	return false;
 }
 
 /* What servers say to a message over their limit: grpc-go and grpc-core ("larger than max"),
