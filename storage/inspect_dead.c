@@ -23,12 +23,14 @@
 enum { WINDOW_ROWS = 2000, CLASS_SHIFT = 56 };
 #define ID_MASK ((INT64_C(1) << CLASS_SHIFT) - 1)
 
-/* received_at as the clock of its boot was corrected to. */
-#define OWED_COLUMNS                                                                              \
-	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "                \
-	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, q.last_attempt_at, " \
-	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "               \
-	"LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t ON t.id = b.boot "            \
+/* Times as the clocks of their boots were corrected to. */
+#define OWED_COLUMNS                                                                   \
+	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "     \
+	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, "         \
+	"coalesce(a.offset_ns + q.last_mono, q.last_attempt_at), "                     \
+	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "    \
+	"LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t ON t.id = b.boot " \
+	"LEFT JOIN boots a ON a.id = q.last_boot "                                     \
 	"WHERE q.destination_id = ?1 "
 
 static const char ready_sql[] =

@@ -55,6 +55,7 @@ static enum status insert_part_delivery(struct queue *q, const struct settlement
 	stmt_bind_int(s, 6, settlement->at_ns);
 	stmt_bind_nonzero(s, 7, p->status);
 	stmt_bind_words(s, 8, bytes_str(p->error));
+	queue_bind_moment(q, s, 9);
 	return stmt_run(s, &q->err);
 }
 
@@ -94,7 +95,7 @@ enum status queue_settle_split(struct queue *q, const struct settlement *s,
 	if (!st && left > 0)
 		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED, left);
 	if (!st && rejected > 0)
-		st = queue_lose_of(q, s, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+		st = queue_lose_of(q, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
 	if (!st)
 		st = queue_remove_delivery(q, d);
 	for (size_t i = 0; i < item->part_count && !st; i++)
@@ -116,14 +117,13 @@ enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
 	return st ? st : queue_remove_delivery(q, d);
 }
 
-enum status queue_settle_unreadable(struct queue *q, const struct settlement *s,
-				    const struct queue_delivery *d)
+enum status queue_settle_unreadable(struct queue *q, const struct queue_delivery *d)
 {
 	static const char detail[] = "the payload of the batch is missing in the queue file";
 	int64_t one;
 	enum status st = queue_ask(q, Q_PAYLOAD_ANY, d->batch_id, &one);
 	if (st != ST_END)
 		return st;
-	st = queue_lose_of(q, s, d, OUTCOME_DAMAGED, d->records, bytes_str(detail));
+	st = queue_lose_of(q, d, OUTCOME_DAMAGED, d->records, bytes_str(detail));
 	return st ? st : queue_remove_delivery(q, d);
 }

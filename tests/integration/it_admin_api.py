@@ -46,6 +46,11 @@ def test_health(gateway, path):
     assert health["queue"] == "ok"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/status", "/api/v1/batches?page=nonsense", "/nowhere"])
+def test_an_answer_ends_its_line_for_who_reads_it_in_a_terminal(gateway, path):
+    assert gateway.admin_get(path).text.endswith("}\n")
+
+
 @pytest.mark.parametrize("path", ["/readyz", "/-/ready"])
 def test_ready_although_an_uplink_is_down(gateway, path):
     assert get(gateway, path) == {"status": "ready", "reason": None}

@@ -16,6 +16,7 @@ from tests.support.gateway import Gateway, binary
 from tests.support.loki_standin import Loki
 from tests.support.prometheus_standin import Receiver
 from tests.support.sink import Sink
+from tests.support.tempo_standin import Tempo
 
 FINE, INVALID, NOT_FOUND, UNREACHABLE, UNAUTHORIZED, REFUSED = 0, 3, 4, 7, 8, 9
 
@@ -229,6 +230,16 @@ def test_loki(tmp_path):
     with Loki(multi_tenant=True) as loki:
         said = check(tmp_path, {"kind": "loki", "endpoint": loki.url}, code=UNAUTHORIZED)
         assert "no org id" in said and "X-Scope-OrgID" in said
+
+
+def test_tempo(tmp_path):
+    """It says 503 and UNAVAILABLE where a tenant is missing, which is nothing that passes."""
+    traces = [{"match": {"signal": "traces"}, "to": ["central"]}]
+    with Tempo(multi_tenant=True) as tempo:
+        for destination in (http(tempo.url), {"kind": "otlp_grpc", "endpoint": tempo.grpc_url}):
+            said = check(tmp_path, destination, routes=traces, code=UNAUTHORIZED)
+            assert "no org id" in said and "X-Scope-OrgID" in said
+            check(tmp_path, {**destination, "headers": {"X-Scope-OrgID": "plant-7"}}, routes=traces)
 
 
 @pytest.mark.parametrize("old", [None, "415"])

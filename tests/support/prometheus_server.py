@@ -56,7 +56,8 @@ def text_of(labels):
 class PrometheusServer:
     """window: out_of_order_time_window; None: as it ships."""
 
-    def __init__(self, directory, window=None):
+    def __init__(self, directory, window=None, features=FEATURES):
+        self.features = features
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
@@ -77,7 +78,7 @@ class PrometheusServer:
         self.process = subprocess.Popen(
             [BINARY, f"--config.file={self.dir / 'prometheus.yml'}", f"--storage.tsdb.path={self.dir / 'data'}",
              f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-remote-write-receiver",
-             f"--enable-feature={FEATURES}", "--storage.tsdb.retention.time=10y"],
+             f"--enable-feature={self.features}", "--storage.tsdb.retention.time=10y"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         end = time.monotonic() + 30

@@ -1,5 +1,7 @@
 /* Each kind of metric as series, in text: what is in them, what is left out and why, what deltas
- * add up to. Times are in milliseconds from the epoch, small ones, so that they can be read. */
+ * add up to. Times are in milliseconds from the epoch, small ones, so that they can be read.
+ *
+ * large file: one builder of requests and one printer of series for all kinds of points. */
 #include "gateway/forward/prometheus_convert.h"
 
 #include <inttypes.h>
