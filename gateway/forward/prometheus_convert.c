@@ -207,10 +207,9 @@ static enum status summary_point(struct conversion *c, struct bytes message)
 	const struct prometheus_sample s = { .time_ms = point_time_ms(c->point.time_ns),
 					     .start_ms = point_time_ms(c->point.start_ns) };
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
-	while (!st && wire_next(&r, &f))
-		if (f.number == 6 && f.type == WIRE_LEN)
-			st = add_quantile(c, f.bytes, &s);
+	struct bytes quantile;
+	while (!st && wire_next_of(&r, 6, &quantile))
+		st = add_quantile(c, quantile, &s);
 	if (!st)
 		st = point_value(c, POINT_SUM, &s, x.sum, false);
 	return st ? st : point_value(c, POINT_COUNT, &s, (double)x.count, true);
@@ -294,13 +293,12 @@ static enum status convert_data(struct conversion *c, const struct metric_text *
 				const struct metric_kind *k, struct bytes data)
 {
 	struct wire_reader r = wire_reader_of(data);
-	struct wire_field f;
+	struct bytes point;
 	enum status st = read_data(c, k, data);
 	if (!st)
 		st = name_metric(c, t);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 1 && f.type == WIRE_LEN)
-			st = k->point(c, f.bytes);
+	while (!st && wire_next_of(&r, 1, &point))
+		st = k->point(c, point);
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }
 
@@ -389,6 +387,7 @@ static enum status convert_scope(struct conversion *c, struct bytes message)
 {
 	struct wire_reader r = wire_reader_of(message);
 	struct wire_field f;
+	struct bytes metric;
 	enum status st = ST_OK;
 	c->scope.count = c->resource.count;
 	c->scope_bytes = 0;
@@ -400,9 +399,8 @@ static enum status convert_scope(struct conversion *c, struct bytes message)
 			st = base_add(c, &c->scope, "otel_scope_schema_url", f.bytes, false);
 	}
 	r = wire_reader_of(message);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 2 && f.type == WIRE_LEN)
-			st = convert_metric(c, f.bytes);
+	while (!st && wire_next_of(&r, 2, &metric))
+		st = convert_metric(c, metric);
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }
 
@@ -411,14 +409,13 @@ static enum status convert_scope(struct conversion *c, struct bytes message)
 static enum status convert_resource(struct conversion *c, struct bytes message, struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes scope;
 	memset(x, 0, sizeof(*x));
 	c->first_ns = 0;
 	c->last_ns = 0;
 	enum status st = resource_begin(c, message, x);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 2 && f.type == WIRE_LEN)
-			st = convert_scope(c, f.bytes);
+	while (!st && wire_next_of(&r, 2, &scope))
+		st = convert_scope(c, scope);
 	if (!st && r.fault)
 		st = ST_INVALID;
 	return st ? st : resource_info(c, x);
@@ -439,16 +436,15 @@ static enum status convert_all(struct conversion *c, const struct prometheus_inp
 			       struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(in->otlp);
-	struct wire_field f;
+	struct bytes resource;
 	size_t origin = 0;
 	enum status st = begin(c);
-	while (!st && wire_next(&r, &f)) {
+	while (!st && wire_next_of(&r, 1, &resource)) {
 		size_t end = (size_t)(r.p - in->otlp.p);
 		while (origin + 1 < in->origin_count && in->origins[origin].end < end)
 			origin++;
 		c->received_ns = in->origin_count ? (uint64_t)in->origins[origin].received_ns : 0;
-		if (f.number == 1 && f.type == WIRE_LEN)
-			st = convert_resource(c, f.bytes, x);
+		st = convert_resource(c, resource, x);
 	}
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }

@@ -29,11 +29,9 @@ static struct bytes value_of(struct conversion *c, uint32_t attribute)
 static struct bytes key_of(struct bytes key_value)
 {
 	struct wire_reader r = wire_reader_of(key_value);
-	struct wire_field f;
 	struct bytes key = { 0 };
-	while (wire_next(&r, &f))
-		if (f.number == 1 && f.type == WIRE_LEN)
-			key = f.bytes;
+	while (wire_next_of(&r, 1, &key))
+		continue; /* the last one counts */
 	return key;
 }
 
@@ -117,17 +115,14 @@ static enum status add_attributes(struct conversion *c, struct base *b, struct r
 enum status resource_begin(struct conversion *c, struct bytes message, struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes resource;
 	enum status st = ST_OK;
 	c->is_nameless = false;
-	while (!st && wire_next(&r, &f)) {
-		if (f.number != 1 || f.type != WIRE_LEN)
-			continue;
-		struct wire_reader inner = wire_reader_of(f.bytes);
-		struct wire_field g;
-		while (!st && wire_next(&inner, &g))
-			if (g.number == 1 && g.type == WIRE_LEN)
-				st = resource_attribute(c, x, g.bytes);
+	while (!st && wire_next_of(&r, 1, &resource)) {
+		struct wire_reader inner = wire_reader_of(resource);
+		struct bytes attribute;
+		while (!st && wire_next_of(&inner, 1, &attribute))
+			st = resource_attribute(c, x, attribute);
 		if (!st && inner.fault)
 			st = ST_INVALID;
 	}
