@@ -58,6 +58,8 @@ struct prometheus {
 	struct series *delta_series;
 	struct series *delta_begun;
 	struct series *delta_evicted;
+	struct series *attributes_left_out;
+	struct log_rate attributes_rate;
 };
 
 /* ---- slots ---- */
@@ -117,6 +119,18 @@ static void commit_sums(struct prometheus *p, struct slot *s)
 	p->evicted = 0;
 }
 
+/* Of resources and scopes: the data points were sent without them. */
+static void note_attributes(struct prometheus *p, uint64_t left_out)
+{
+	uint64_t skipped;
+	series_add(p->attributes_left_out, (double)left_out);
+	if (left_out && log_every(&p->attributes_rate, LOG_EVERY_S, &skipped))
+		log_warn("forward.attributes_left_out",
+			 "destination=%s attributes=%llu hint=\"a resource or scope has more than "
+			 "256 attributes, or 64 KiB of them: see docs/destinations.md\"",
+			 p->config->name, (unsigned long long)left_out);
+}
+
 /* What the slot's export leaves behind when it is delivered. */
 static void slot_delivered(struct prometheus *p, struct slot *s)
 {
@@ -125,6 +139,7 @@ static void slot_delivered(struct prometheus *p, struct slot *s)
 			series_add(metric_series(M_DESTINATION_LEFT_OUT, p->config->name,
 						 prometheus_left_word((enum prometheus_left)i)),
 				   (double)s->tally.left_out[i]);
+	note_attributes(p, s->tally.attributes);
 	commit_sums(p, s);
 	slot_clear(s);
 }
@@ -338,6 +353,7 @@ static enum status open_prometheus(const struct destination_config *c, int wake_
 	p->delta_series = metric_series(M_DELTA_SERIES, c->name);
 	p->delta_begun = metric_series(M_DELTA_BEGUN, c->name);
 	p->delta_evicted = metric_series(M_DELTA_EVICTED, c->name);
+	p->attributes_left_out = metric_series(M_DESTINATION_LEFT_OUT_ATTRIBUTES, c->name);
 	make_settings(p, c);
 	enum status st = http_exporter_init(&p->http, &kind, c, wake_fd, e);
 	if (st) {

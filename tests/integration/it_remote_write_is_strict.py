@@ -129,6 +129,23 @@ def test_samples_of_a_series_are_in_order_and_once(start_gateway):
         gateway.assert_balanced()
 
 
+def test_a_huge_resource_costs_its_points_nothing(start_gateway):
+    """Its attributes alone are more than a request may hold: the points go without what is too much of them."""
+    with Receiver() as receiver:
+        gateway = start_gateway(config(receiver), expect=[r"event=forward\.attributes_left_out"])
+        message = Metrics(resource={"os.type": "linux", "process.environment": "x" * (20 << 20)})
+        message.gauge("g", [(T0 + i * 1000, float(i)) for i in range(500)])
+        send(gateway, message)
+        receiver.wait(lambda r: r.names(), "the series")
+        gateway.wait_drained()
+        assert len(receiver.values('g{job="shop"}')) == 500
+        assert 'target_info{job="shop",os_type="linux"}' in receiver.names()
+        assert len(receiver.versions()) == 1
+        assert gateway.metrics()['tidegate_destination_left_out_attributes{destination="metrics"}'] == 1
+        assert gateway.sqlite("SELECT outcome, records FROM totals ORDER BY 1") == [("accepted", 500), ("delivered", 500)]
+        gateway.assert_balanced()
+
+
 def test_what_ends_leaves_a_stale_marker(start_gateway):
     with Receiver() as receiver:
         gateway = start_gateway(config(receiver))
@@ -153,7 +170,8 @@ def test_what_prometheus_cannot_say_is_left_out_and_counted(start_gateway):
         send(gateway, m)
         receiver.wait(lambda r: r.names(), "the good one")
         gateway.wait_drained()
-        found = {k.split('reason="')[1][:-2]: v for k, v in gateway.metrics().items() if "left_out" in k}
+        found = {k.split('reason="')[1][:-2]: v for k, v in gateway.metrics().items()
+                 if "left_out_records" in k}
         assert found == {"name": 1, "temporality": 1, "scale": 1, "buckets": 1, "labels": 1, "value": 1}
         assert receiver.names() == ['good{job="shop"}']
         # Nothing at all to say is no request.
