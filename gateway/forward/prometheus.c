@@ -238,7 +238,7 @@ static void send_write(struct exporter *x, struct export *export)
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       "as remote write this is more than %d MiB, which is too much for one "
 		       "request",
-		       (int)(room_for(export->raw_bytes) >> 20));
+		       PROMETHEUS_WRITE_MAX >> 20);
 	http_exporter_answer(x, export);
 }
 
