@@ -787,7 +787,7 @@ int main(void)
 		traces[i].seed = seed + (uint64_t)i;
 		traces[i].steps = (int)number_of("TIDEGATE_MODEL_STEPS", STEPS);
 	}
-	int rc = run_loop("model", the_queue_does_what_the_model_does, count, 240);
+	int rc = run_loop("model", the_queue_does_what_the_model_does, count, 800);
 	if (rc)
 		print_failures(count);
 	return rc;
