@@ -153,8 +153,8 @@ static enum exit_code post(const struct cli_plan *p, const char *path, json_t *b
 		return EXIT_CODE_DONE;
 	(void)fprintf(stderr, "tidegate: %s\n", err_text(e, st));
 	if (st == ST_UNAVAILABLE)
-		(void)fprintf(stderr,
-			      "  only a running gateway changes its queue: start it first\n");
+		(void)fprintf(stderr, "  only a running gateway %s: start it first\n",
+			      body ? "changes its queue" : "knows that");
 	return st == ST_INVALID     ? EXIT_CODE_USAGE :
 	       st == ST_UNAVAILABLE ? EXIT_CODE_NOT_FOUND :
 				      EXIT_CODE_FAILED;

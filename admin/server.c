@@ -174,6 +174,8 @@ static enum status answer(struct admin *a, struct MHD_Connection *con, struct re
 	c->id = r->words.id;
 	c->name = r->words.name;
 	st = route->is_change ? read_change(c, r, con, e) : read_query(c, route->set, con, e);
+	if (!st)
+		st = parameters_check(&c->parameters, route->set, e);
 	return st ? st : route->answer(c, e);
 }
 

@@ -147,6 +147,10 @@ static enum status connect_file(struct inspect *in, struct err *e)
 		return err_set(e, ST_DENIED, "cannot read %s: %s; run as the gateway's user",
 			       in->path, strerror(errno));
 	}
+	struct stat s;
+	if (stat(in->path, &s) == 0 && !S_ISREG(s.st_mode))
+		return err_set(e, ST_INVALID, "%s is %s: name the queue file", in->path,
+			       S_ISDIR(s.st_mode) ? "a directory" : "no regular file");
 	int rc = sqlite3_open_v2(in->path, &in->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 				 NULL);
 	if (rc != SQLITE_OK)

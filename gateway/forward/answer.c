@@ -5,7 +5,7 @@
  *   refused            taken apart (apart.c), so that only what is at fault becomes a dead letter
  *   too large          of several batches: smaller exports, for a time (export_size.c); one batch:
  *                      taken apart
- *   retry              the same again, later
+ *   retry              the same again, later; so is a 404 from an address that never took anything
  *   unauthorized       the same again, much later; everything waits
  *   encoding           the same again at once, encoded otherwise
  *
@@ -95,11 +95,47 @@ void answer_nothing_to_send(struct dispatch *d, struct lane *l, struct slot *slo
 	settle_taken(d, l, slot);
 }
 
+static bool has_own_address(const struct dispatch *d, enum signal signal)
+{
+	const char *const own[SIGNAL_COUNT] = { [SIGNAL_TRACES] = d->config->traces_endpoint,
+						[SIGNAL_METRICS] = d->config->metrics_endpoint,
+						[SIGNAL_LOGS] = d->config->logs_endpoint };
+	return own[signal][0] != '\0';
+}
+
+/* Signals without an endpoint of their own have their paths from one: what holds for one of them
+ * holds for all. */
+static void note_taken(struct dispatch *d, enum signal signal)
+{
+	bool is_own = has_own_address(d, signal);
+	d->has_taken[signal] = true;
+	for (int i = 0; i < SIGNAL_COUNT; i++)
+		if (!is_own && !has_own_address(d, (enum signal)i))
+			d->has_taken[i] = true;
+}
+
+/* A 404 from where nothing was ever taken: a typo must not cost a backlog. */
+static void judge_address(const struct dispatch *d, struct export *x)
+{
+	char said[SETTLE_ERROR_MAX];
+	struct export_reply *r = &x->reply;
+	if (r->verdict != VERDICT_REFUSED || !outcome_is_about_address(r->status) ||
+	    d->has_taken[x->signal])
+		return;
+	r->verdict = VERDICT_RETRY;
+	(void)snprintf(said, sizeof(said), "%s", r->error);
+	(void)snprintf(r->error, sizeof(r->error),
+		       "%.280s; nothing was taken at this address since the start, so the data "
+		       "waits: look at endpoint, or change the routes if it does not take %s",
+		       said, signal_text(x->signal));
+}
+
 static void on_delivered(struct dispatch *d, struct lane *l, struct slot *slot, size_t body_bytes)
 {
 	note_answered(d);
 	series_add(d->sent_bytes, (double)body_bytes);
 	d->last_success_ns = now_wall_ns();
+	note_taken(d, slot->export->signal);
 	l->barren = 0;
 	l->earnest_wait_ns = 0;
 	if (!slot->split && export_size_taken(&d->size, slot->export->raw_bytes, now_mono_ns()))
@@ -177,6 +213,7 @@ void answer_take(struct dispatch *d, struct export *x)
 	gate_ended(&d->gate, x, body_bytes);
 	lanes_ended(&d->lanes, l, slot);
 	answer_show_in_flight(d);
+	judge_address(d, x);
 	series_add(d->attempts[x->reply.verdict], 1);
 	switch (x->reply.verdict) {
 	case VERDICT_DELIVERED:

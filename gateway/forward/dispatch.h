@@ -35,6 +35,7 @@ struct dispatch {
 	int64_t paused_wall_ns;
 	char paused_reason[SETTLE_ERROR_MAX];
 	int64_t last_success_ns;           /* wall */
+	bool has_taken[SIGNAL_COUNT];      /* since the start, something at this signal's address */
 	struct log_rate rates[RATE_COUNT]; /* of log lines */
 	struct series *attempts[VERDICT_COUNT];
 	struct series *sent_bytes;

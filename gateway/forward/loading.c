@@ -84,6 +84,10 @@ struct export *loading_next(struct dispatch *d, const struct lane *l)
 {
 	struct claim claims[EXPORT_MEMBERS_MAX];
 	size_t most = gate_export_max(&d->gate);
+	/* To an address that may be wrong, or need a credential that we lack, it goes in vain again
+	 * and again, over a link that may be metered. */
+	if (!d->has_taken[l->signal] && most > EXPORT_SIZE_MIN)
+		most = EXPORT_SIZE_MIN;
 	size_t n = claim_window_take(d->window, l->side, l->signal, l->class,
 				     most < d->size.now ? most : d->size.now, claims,
 				     EXPORT_MEMBERS_MAX);

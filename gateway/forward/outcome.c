@@ -17,6 +17,9 @@
  *  - 260: Loki's word, at its push API and at its OTLP endpoint, for a tenant whose ingestion is
  *    blocked. It is in the range of successes so that clients drop what was not taken. Again.
  *
+ * 404 and its like are refusals, but for an address at which nothing was ever taken: then it is the
+ * address that is wrong, and answer.c keeps the data.
+ *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
  * before anything dies. Some say 413 in words only, under a status that would lose the data or hold
  * it up for ever: the Collector answers 400 to a body over its limit, and Tempo 429 (gRPC
@@ -36,6 +39,8 @@
 
 #include <stddef.h>
 #include <string.h>
+
+#include "gateway/base/grpc_status.h"
 
 static const struct {
 	int first;
@@ -62,6 +67,16 @@ enum verdict outcome_of_http(int status)
 		if (status >= rows[i].first && status <= rows[i].last)
 			return rows[i].verdict;
 	return VERDICT_RETRY;
+}
+
+bool outcome_is_about_address(int status)
+{
+	/* HTTP: not found, method not allowed, gone, misdirected, upgrade required. */
+	static const int statuses[] = { 404, 405, 410, 421, 426, GRPC_UNIMPLEMENTED };
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (status == statuses[i])
+			return true;
+	return false;
 }
 
 /* Tempo, of a batch that is larger than its limit and its burst: waiting does not help. */

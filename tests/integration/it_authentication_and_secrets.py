@@ -114,10 +114,12 @@ def test_a_missing_file_is_said_at_the_start_with_its_place(start_gateway, tmp_p
     gateway.sigterm()
     gateway.write_config(destination("http://127.0.0.1:1", auth={"bearer": {"token_file": str(tmp_path / "none")}}))
     gateway.launch()
-    assert gateway.wait_exit() == 1
+    assert gateway.wait_exit() == 3
     [fatal] = gateway.events("gateway.start.failed")
-    line = gateway.config_path.read_text().splitlines().index("  central:") + 1
-    assert f"tidegate.yaml:{line}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
+    lines = gateway.config_path.read_text().splitlines()
+    [line] = [n for n, text in enumerate(lines, 1) if "token_file: " in text]
+    column = lines[line - 1].index("token_file: ") + len("token_file: ") + 1
+    assert f"tidegate.yaml:{line}:{column}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
     gateway.expect_log("level=fatal")
 
 

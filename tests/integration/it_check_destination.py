@@ -135,7 +135,7 @@ def test_check_config_sees_files_that_are_missing(tmp_path):
     config.write_text("destinations:\n  central: {kind: otlp_http, endpoint: https://127.0.0.1:1, tls: {ca_file: /nowhere.pem}}\n")
     done = subprocess.run([binary(), "check-config", "--config", str(config)], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == INVALID
-    assert f"{config}:2: destinations.central: tls.ca_file: cannot read /nowhere.pem" in done.stderr
+    assert f"{config}:2:76: destinations.central: tls.ca_file: cannot read /nowhere.pem" in done.stderr
 
 
 @pytest.mark.parametrize("destination,says,hint", [
@@ -167,11 +167,13 @@ def test_answers_that_are_no_delivery(tmp_path, status, body, code, hint):
         assert f"HTTP {status}" in said and hint in said
 
 
-def test_secrets_are_not_shown(tmp_path):
+@pytest.mark.parametrize("where", ["endpoint", "headers"])
+def test_secrets_are_not_shown(tmp_path, where):
     with Sink() as sink:
         sink.answer(401)
-        said = check(tmp_path, http(sink.url.replace("//", "//someone:hunter2@"), headers={"authorization": "sesame"}),
-                     code=UNAUTHORIZED)
+        destination = http(sink.url.replace("//", "//someone:hunter2@")) if where == "endpoint" else \
+            http(sink.url, headers={"authorization": "sesame"})
+        said = check(tmp_path, destination, code=UNAUTHORIZED)
         assert "hunter2" not in said and "sesame" not in said
 
 

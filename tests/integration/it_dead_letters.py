@@ -208,6 +208,30 @@ def test_the_queue_of_a_renamed_destination_is_moved(tmp_path, sink):
 
 
 @pytest.mark.parametrize("kind,takes", [("loki", "logs"), ("prometheus", "metrics")])
+def test_a_move_to_a_kind_that_does_not_take_it_is_refused(tmp_path, kind, takes):
+    nowhere = "http://127.0.0.1:1/push"
+    others = [s for s in otlp.SIGNALS if s != takes]
+    with Gateway(tmp_path, {
+            "destinations": {"central": {"kind": "otlp_http", "endpoint": nowhere}, "new": {"kind": kind, "endpoint": nowhere}},
+            "routes": [{"match": {}, "to": ["central"]}]}, expect=[r"level=warn"]) as gateway:
+        for signal_name in otlp.SIGNALS:
+            assert otlp.post(gateway, signal_name, otlp.request(signal_name, otlp.new_ids(5))).status_code == 200
+        for more in ({}, {"signal": others[0]}, {"dry_run": True}):
+            error = call(gateway, "queue/move", 409, **{"from": "central", "to": "new"}, **more)["error"]
+            assert f"kind {kind}, which takes {takes} and not {others[0]}" in error
+            assert "kind otlp_http, otlp_grpc, file" in error
+        said = tidegate(gateway, "queue", "move", "--from", "central", "--to", "new", code=1)
+        assert f"which takes {takes}" in said
+        assert gateway.sqlite("SELECT count(*) FROM queue WHERE destination = 'new'") == [(0,)]
+        # Nor is it refused where nothing else is meant, or nothing else is there.
+        assert call(gateway, "queue/move", **{"from": "central", "to": "new"}, signal=takes)["records"] == 5
+        for signal_name in others:
+            call(gateway, "queue/purge", destination="central", signal=signal_name)
+        assert call(gateway, "queue/move", **{"from": "central", "to": "new"})["records"] == 0
+        gateway.assert_balanced()
+
+
+@pytest.mark.parametrize("kind,takes", [("loki", "logs"), ("prometheus", "metrics")])
 def test_what_a_new_kind_of_the_destination_does_not_take_dies_and_is_not_lost(tmp_path, sink, kind, takes):
     sink.stop()
     with Gateway(tmp_path, {"destinations": {"central": {"kind": "otlp_http", "endpoint": sink.url}}},
@@ -292,7 +316,7 @@ def test_a_purge_of_many_slices_stalls_no_commit(start_gateway, sink):
     ("dead-letters/replay", {"destination": "central", "al": True}, 400, 'unknown parameter "al"'),
     ("dead-letters/purge", {"destination": "central", "reason": ""}, 400, "reason"),
     ("queue/purge", {"destination": "central"}, 400, "say what is to go"),
-    ("queue/purge", {"destination": "central", "all": True, "class": "info"}, 400, "all (true) alone"),
+    ("queue/purge", {"destination": "central", "all": True, "class": "info"}, 400, "all alone"),
     ("queue/purge", {"destination": "central", "older_than": "soon"}, 400, "as in 10m"),
     ("queue/purge", {"destination": "central", "class": "urgent"}, 400, "critical, warning or info"),
     ("queue/move", {"from": "central"}, 400, "to is missing"),

@@ -93,7 +93,8 @@ def test_a_purge_is_told_to_the_centre(tmp_path, sink):
             {"match": {"signal": "traces"}, "to": ["gone"]}]),                         # none for warnings
 ])
 def test_it_is_off_where_it_is_not_wanted_or_goes_nowhere(tmp_path, sink, losses, routes):
-    with Gateway(tmp_path, config(sink, losses, routes), expect=[r"destination=gone"]) as gateway:
+    with Gateway(tmp_path, config(sink, losses, routes),
+                 expect=[r"destination=gone", r"event=config\.warning .*destination central gets nothing"]) as gateway:
         lose(gateway, 1)
         assert gateway.sqlite("SELECT count(*) FROM losses") == [(1,)]
         gateway.restart()

@@ -208,7 +208,8 @@ def test_an_order_for_an_uplink_is_for_all_on_it_and_no_others(start_gateway, tm
     with Sink() as sink:
         on = {"kind": "otlp_http", "endpoint": sink.url, "uplink": "satellite"}
         gateway = start_gateway({"uplinks": {"satellite": {}}, "destinations": {
-            "one": on, "two": dict(on), "three": {**on, "uplink": "default"},
+            "one": on, "two": {**on, "headers": {"X-Scope-OrgID": "two"}},
+            "three": {**on, "headers": {"X-Scope-OrgID": "three"}, "uplink": "default"},
             "disk": {"kind": "file", "path": str(tmp_path / "out.jsonl")}}})
 
         def states():
@@ -256,7 +257,7 @@ def test_orders_are_checked(start_gateway):
 
 def test_the_command_line_says_what_is_wrong(start_gateway):
     gateway = start_gateway({"destinations": {}})
-    assert "wants one name" in tidegate(gateway, "pause", code=2)
+    assert "wants a name" in tidegate(gateway, "pause", code=2)
     assert "no destination nobody" in tidegate(gateway, "pause", "nobody", code=4)
     assert "no uplink nobody" in tidegate(gateway, "uplink", "nobody", code=4)
     assert "name the uplink" in tidegate(gateway, "uplink", "--rate", "1MiB/s", "--for", "1h", code=2)

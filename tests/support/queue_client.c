@@ -18,7 +18,7 @@
 #include "gateway/base/xalloc.h"
 #include "tests/support/patience.h"
 
-enum { NAME_BYTES = 13, PAYLOAD_MAX = 16 << 20 };
+enum { NAME_BYTES = CLIENT_BODY_MIN, PAYLOAD_MAX = 16 << 20 };
 
 /* ---- giving and waiting ---- */
 
@@ -71,7 +71,7 @@ static void put_is_done(struct write_job *job, enum status st)
 	gate_pass(c->gate);
 }
 
-static void fill_body(uint8_t *p, size_t n, int64_t id)
+void client_fill_body(uint8_t *p, size_t n, int64_t id)
 {
 	uint64_t random = (uint64_t)id * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	char name[NAME_BYTES + 1];
@@ -93,7 +93,7 @@ static void prepare_put(struct client_job *c, const struct client_request *r)
 		memcpy(c->body, r->body.p, size);
 	} else {
 		c->body = xcalloc(1, size);
-		fill_body(c->body, size, r->id);
+		client_fill_body(c->body, size, r->id);
 	}
 	c->put = (struct put_job){
 		.job = { .done = put_is_done },
@@ -150,19 +150,9 @@ static void settle_is_done(struct write_job *job, enum status st)
 	gate_pass(&wait->gate);
 }
 
-enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
-			  size_t count, enum settle_outcome outcome, uint32_t rejected_records)
+enum status client_settle_items(struct writer *w, int64_t destination_id, int status,
+				const char *error, const struct settle_item *items, size_t count)
 {
-	static const int answers[] = {
-		[SETTLE_DELIVERED] = 200, [SETTLE_RETRY] = 503, [SETTLE_DEAD] = 400,
-		[SETTLE_SPLIT] = 400,     [SETTLE_MOVED] = 0,   [SETTLE_UNREADABLE] = 0
-	};
-	static const struct settle_part part = { .records = 1,
-						 .raw_bytes = 4,
-						 .encoding = ENCODING_NONE,
-						 .body = { (const uint8_t *)"part", 4 },
-						 .status = 400,
-						 .error = "the test says so" };
 	struct settle_wait *wait = xcalloc(1, sizeof(*wait) + sizeof(struct settlement) +
 						      count * sizeof(struct settle_item));
 	struct settlement *s = settlement_of(wait);
@@ -170,21 +160,76 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 	s->job.done = settle_is_done;
 	s->destination_id = destination_id;
 	s->at_ns = now_wall_ns();
-	s->status = answers[outcome];
-	if (outcome != SETTLE_DELIVERED || rejected_records)
-		(void)snprintf(s->error, sizeof(s->error), "the test says so");
+	s->status = status;
+	(void)snprintf(s->error, sizeof(s->error), "%s", error);
 	s->count = count;
-	for (size_t i = 0; i < count; i++)
-		s->items[i] = (struct settle_item){ .batch_id = batch_ids[i],
-						    .outcome = outcome,
-						    .rejected_records = rejected_records,
-						    .parts = &part,
-						    .part_count = 1 };
+	memcpy(s->items, items, count * sizeof(*items));
 	writer_settle(w, s);
 	gate_wait(&wait->gate);
 	enum status st = wait->status;
 	free(wait);
 	return st;
+}
+
+enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
+			  size_t count, enum settle_outcome outcome, uint32_t rejected_records)
+{
+	static const int answers[SETTLE_EXPIRED + 1] = { [SETTLE_DELIVERED] = 200,
+							 [SETTLE_RETRY] = 503,
+							 [SETTLE_DEAD] = 400,
+							 [SETTLE_SPLIT] = 400,
+							 [SETTLE_UNREADABLE] = 0 };
+	static const struct settle_part part = { .records = 1,
+						 .raw_bytes = 4,
+						 .encoding = ENCODING_NONE,
+						 .body = { (const uint8_t *)"part", 4 },
+						 .status = 400,
+						 .error = "the test says so" };
+	struct settle_item items[CLIENT_SETTLE_MAX];
+	bool is_clean = outcome == SETTLE_DELIVERED && !rejected_records;
+	CHECK(count <= CLIENT_SETTLE_MAX);
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct settle_item){ .batch_id = batch_ids[i],
+						 .outcome = outcome,
+						 .rejected_records = rejected_records,
+						 .parts = &part,
+						 .part_count = 1 };
+	return client_settle_items(w, destination_id, answers[outcome],
+				   is_clean ? "" : "the test says so", items, count);
+}
+
+/* ---- any job ---- */
+
+struct client_work {
+	struct write_job job;
+	struct gate gate;
+	enum status (*work)(struct queue *q, void *ctx);
+	void *ctx;
+	enum status status;
+};
+
+static enum status apply_work(struct queue *q, struct write_job *job)
+{
+	struct client_work *c = (struct client_work *)(void *)job;
+	return c->work(q, c->ctx);
+}
+
+static void work_is_done(struct write_job *job, enum status st)
+{
+	struct client_work *c = (struct client_work *)(void *)job;
+	c->status = st;
+	gate_pass(&c->gate);
+}
+
+enum status client_run(struct writer *w, enum status (*work)(struct queue *q, void *ctx), void *ctx)
+{
+	struct client_work c = { .job = { .apply = apply_work, .done = work_is_done },
+				 .work = work,
+				 .ctx = ctx };
+	gate_init(&c.gate, 1);
+	writer_give(w, &c.job);
+	gate_wait(&c.gate);
+	return c.status;
 }
 
 /* ---- directories ---- */

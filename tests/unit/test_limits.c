@@ -341,6 +341,24 @@ START_TEST(what_nobody_waits_for_goes_before_what_somebody_needs)
 }
 END_TEST
 
+START_TEST(what_nobody_waits_for_is_found_behind_dead_letters_that_others_need)
+{
+	struct fixture f = { 0 };
+	begin(&f, MAX, drop_all);
+	for (int64_t id = 1; id <= 60; id++) {
+		EXPECT_OK(put(&f, RECORD_CLASS_INFO, A | B, BODY));
+		EXPECT_OK(test_settle(f.w, f.a, id, SETTLE_DEAD, 0, "no"));
+	}
+	EXPECT_OK(test_settle(f.w, f.b, 58, SETTLE_DELIVERED, 0, ""));
+	while (ask(&f, "SELECT count(*) FROM losses") == 0)
+		EXPECT_OK(put_in_time(&f, RECORD_CLASS_INFO, BODY));
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches WHERE id = 58"), 0);
+	/* Room is kept ahead, so some of the oldest may have followed. */
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches WHERE id BETWEEN 40 AND 57"), 18);
+	end(&f);
+}
+END_TEST
+
 START_TEST(without_a_rule_nothing_ever_goes)
 {
 	struct fixture f = { 0 };
@@ -579,6 +597,7 @@ int main(void)
 		a_file_of_a_larger_cap_shrinks_under_a_smaller_one,
 		the_least_urgent_goes_first_and_what_is_protected_never,
 		what_nobody_waits_for_goes_before_what_somebody_needs,
+		what_nobody_waits_for_is_found_behind_dead_letters_that_others_need,
 		without_a_rule_nothing_ever_goes,
 		each_class_expires_by_its_age_and_dead_letters_by_theirs,
 		a_jump_of_the_wall_clock_expires_nothing,
