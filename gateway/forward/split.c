@@ -311,8 +311,10 @@ void split_delivered(struct split *s, int64_t rejected)
 	struct stack *k = s->is_in_batch ? &s->records : &s->batches;
 	s->is_suspicious = false; /* it takes data: the others are looked into in earnest */
 	if (s->is_in_batch) {
-		s->taken += top(k)->count;
-		s->rejected += rejected;
+		uint32_t count = top(k)->count;
+		s->taken += count;
+		/* What it says beyond that is not of this piece. */
+		s->rejected += rejected < count ? rejected : count;
 	} else {
 		k->refusals = 0;
 	}
