@@ -205,10 +205,22 @@ static void release_body(void *ctx)
 }
 
 /* Takes body's memory: it is sent from where it stands, and charged to the budget until it is. */
+/* After curl the shell's prompt belongs on a line of its own. A document that fills its buffer does
+ * without. */
+static void end_line(struct buf *json)
+{
+	if (json->n > 0) {
+		enum status ignored = buf_append(json, bytes_of("\n", 1));
+		(void)ignored;
+	}
+}
+
 static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const char *content_type,
 			     const struct route *route, struct buf *body)
 {
 	struct buf *kept = xcalloc(1, sizeof(*kept));
+	if (strcmp(content_type, "application/json") == 0)
+		end_line(body);
 	buf_move(kept, body);
 	struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback_cls(
 		kept->n, kept->p, release_body, kept);

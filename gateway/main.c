@@ -151,13 +151,6 @@ static void shares_of(const struct config *c, const char *uplink, int shares[REC
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
-	static const char *const kinds[] = {
-		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
-		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
-		[CONFIG_KIND_PROMETHEUS] = "prometheus",
-		[CONFIG_KIND_LOKI] = "loki",
-		[CONFIG_KIND_FILE] = "file",
-	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
 	int64_t ids[DESTINATIONS_MAX];
@@ -167,7 +160,8 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
-		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+		st = writer_destination(g->writer, d->name, config_kind_text(d->kind), &slots[i],
+					&ids[i], e);
 		if (!st)
 			writer_set_quota(g->writer, slots[i], d->max_queue_size);
 	}

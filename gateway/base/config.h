@@ -41,7 +41,8 @@ enum {
 	CONFIG_KIND_OTLP_GRPC,
 	CONFIG_KIND_PROMETHEUS,
 	CONFIG_KIND_LOKI,
-	CONFIG_KIND_FILE
+	CONFIG_KIND_FILE,
+	CONFIG_KIND_COUNT
 };
 enum { CONFIG_ORDER_FIFO, CONFIG_ORDER_FRESH_FIRST };
 enum { CONFIG_WHEN_FULL_REJECT, CONFIG_WHEN_FULL_DROP_OLDEST };
@@ -139,13 +140,17 @@ MUST_USE enum status config_parse(const char *name, struct bytes yaml, struct co
 /* The embedded default: OTLP on loopback, everything to ./data/delivered.jsonl. */
 MUST_USE enum status config_default(struct config **ret, struct err *e);
 void config_free(struct config *c);
+/* "otlp_http" for CONFIG_KIND_OTLP_HTTP. */
+const char *config_kind_text(int kind);
 /* "FILE:LINE:COLUMN" of the option whose key the text begins with, as in "tls.ca_file: cannot read
  * /etc/ca.pem"; else of the destination. False: neither is in the file, and it is "FILE" alone. d
  * NULL: the gateway's options. For what is found out after the file was read. */
 bool config_where(const struct config *c, const struct destination_config *d, const char *text,
 		  char *ret, size_t size);
-/* The signals that the destination's kind takes, as bits. */
+/* The signals that the destination's kind takes, as bits; the same of a kind by its word, where one
+ * that does not exist takes none. */
 unsigned config_signals_of(const struct destination_config *d);
+unsigned config_signals_of_kind(const char *kind);
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
 /* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */

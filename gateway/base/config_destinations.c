@@ -428,11 +428,33 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 
 enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
 
+static const struct {
+	const char *word;
+	unsigned signals;
+} kinds[] = {
+	[CONFIG_KIND_OTLP_HTTP] = { "otlp_http", ALL_SIGNALS },
+	[CONFIG_KIND_OTLP_GRPC] = { "otlp_grpc", ALL_SIGNALS },
+	[CONFIG_KIND_PROMETHEUS] = { "prometheus", 1u << SIGNAL_METRICS },
+	[CONFIG_KIND_LOKI] = { "loki", 1u << SIGNAL_LOGS },
+	[CONFIG_KIND_FILE] = { "file", ALL_SIGNALS },
+};
+
+const char *config_kind_text(int kind)
+{
+	return kinds[kind].word;
+}
+
 unsigned config_signals_of(const struct destination_config *d)
 {
-	return d->kind == CONFIG_KIND_LOKI       ? 1u << SIGNAL_LOGS :
-	       d->kind == CONFIG_KIND_PROMETHEUS ? 1u << SIGNAL_METRICS :
-						   ALL_SIGNALS;
+	return kinds[d->kind].signals;
+}
+
+unsigned config_signals_of_kind(const char *kind)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].word, kind) == 0)
+			return kinds[i].signals;
+	return 0;
 }
 
 static struct route_config *add_route(struct config *c)

@@ -20,6 +20,19 @@ struct export_reply {
 	char error[SETTLE_ERROR_MAX]; /* for people; empty where all is well */
 };
 
+/* Of a batch whose end is another, so many records were taken before, in parts; of these, rejected
+ * by partial success. */
+struct export_taken {
+	uint32_t records;
+	uint32_t rejected;
+};
+
+/* The others; of a replayed batch fewer may be owed than its payload holds. */
+static inline uint32_t export_left(const struct claim *c, struct export_taken t)
+{
+	return c->records > t.records ? c->records - t.records : 0;
+}
+
 /* Membership is fixed at birth and kept across attempts; the body lives for one attempt. */
 enum { EXPORT_MEMBERS_MAX = 256, SETTLE_REASON_MAX = 256 };
 struct export

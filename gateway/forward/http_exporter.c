@@ -359,6 +359,8 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 					 .header_ctx = t->easy };
 		credentials_redact(h->credentials, t->answer.p, t->answer.n);
 		h->kind->read(h->x, &a, x);
+		/* Once more: a reason is decoded (JSON in HTML, and the like). */
+		credentials_redact(h->credentials, x->reply.error, strlen(x->reply.error));
 		note_credential(h, t);
 		return;
 	}

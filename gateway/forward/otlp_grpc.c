@@ -186,6 +186,7 @@ static void reply_answered(struct otlp_grpc *o, struct grpc_exchange *x)
 		weaken_encoding(o, export->encoding);
 	o->is_refused = export->reply.verdict == VERDICT_UNAUTHORIZED;
 	o->refused_generation = x->generation;
+	redact(o, &export->reply); /* once more: what it says is decoded by now */
 }
 
 /* As gRPC maps HTTP/2's error codes (PROTOCOL-HTTP2.md, "Errors"), but for a stream that may not be

@@ -10,17 +10,16 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/log.h"
-#include "gateway/base/now.h"
 #include "storage/salvage.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
-enum { REQUESTS = 100, PAGE = 4096, SALVAGE_S = 30, SEEN_MAX = 1 << 14 };
+enum { REQUESTS = 100, PAGE = 4096 };
 
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
@@ -29,8 +28,7 @@ static char stash[CLIENT_PATH_SIZE + 16]; /* the damaged file, outside of dir */
 static struct facts whole;                /* after the run that was not cut */
 static struct facts facts;
 static int64_t whole_ids[2];
-static int64_t ids[2]; /* of the destinations, which need not be the same in each run */
-static uint64_t seen[SEEN_MAX];
+static int64_t ids[2];   /* of the destinations, which need not be the same in each run */
 static struct chan bell; /* of the second destination's thread */
 
 static struct writer *open_writer(void)
@@ -85,12 +83,11 @@ static void zero_a_leaf(void)
 static void salvage_to_the_end(const char *what)
 {
 	struct salvage *s = NULL;
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
 	EXPECT_OK(salvage_start(w, &s, NULL));
-	while (writer_is_degraded(w) && now_mono_ns() < deadline)
-		(void)nanosleep(&moment, NULL);
+	while (writer_is_degraded(w) && patience_pause(end))
+		;
 	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
 	salvage_stop(s);
 	writer_stop(w);
@@ -116,11 +113,10 @@ static void stash_damaged(void)
 	client_copy_file(from, stash);
 }
 
-static void check_cut(struct crash_disk *disk, const char *what)
+static void check_cut(const char *what)
 {
 	char to[CLIENT_PATH_SIZE + 300];
 	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
-	crash_disk_write(disk, dir);
 	client_copy_file(stash, to);
 	salvage_to_the_end(what);
 	for (int i = 0; i < 2; i++)
@@ -137,21 +133,12 @@ static void check_cut(struct crash_disk *disk, const char *what)
 		      "%s: the ledger and the totals differ", what);
 }
 
-/* True the first time. */
-static bool is_new(uint64_t hash)
-{
-	hash = hash ? hash : 1;
-	size_t i = hash % SEEN_MAX;
-	while (seen[i] && seen[i] != hash)
-		i = (i + 1) % SEEN_MAX;
-	bool is_first = !seen[i];
-	seen[i] = hash;
-	return is_first;
-}
-
 START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 {
-	int images = 0;
+	const struct crash_cuts cuts = { .dir = dir,
+					 .variants = 1 << CRASH_KEPT | 1 << CRASH_DROPPED |
+						     1 << CRASH_TORN,
+					 .check = check_cut };
 	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
 	client_make_dir(dir, sizeof(dir), "salvage-cut");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
@@ -169,24 +156,9 @@ START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 	ck_assert_int_gt(whole.batches, REQUESTS / 2);
 	ck_assert_int_gt(facts_int(path, "SELECT sum(damaged) FROM balance"), 0);
 	stash_damaged();
-	struct crash_disk *disk = crash_disk_new();
-	for (size_t i = 0; i < vfs_log_count(); i++) {
-		static const enum crash_variant variants[] = { CRASH_KEPT, CRASH_DROPPED,
-							       CRASH_TORN };
-		crash_disk_advance(disk, vfs_log_event(i));
-		for (size_t v = 0; v < 3; v++) {
-			char what[64];
-			if (!is_new(crash_disk_cut(disk, variants[v], i)))
-				continue;
-			(void)snprintf(what, sizeof(what), "event %zu of %zu, %s", i,
-				       vfs_log_count(), crash_variant_text(variants[v]));
-			check_cut(disk, what);
-			images++;
-		}
-	}
+	int images = crash_cut_everywhere(&cuts);
 	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
 	ck_assert_int_gt(images, 100);
-	crash_disk_free(disk);
 	ck_assert_ptr_null(chan_take_all(&bell));
 	chan_done(&bell);
 	vfs_log_clear();
@@ -232,5 +204,5 @@ int main(void)
 		a_salvage_that_is_cut_off_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
-	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

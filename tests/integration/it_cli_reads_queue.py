@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 
@@ -12,21 +11,17 @@ import pytest
 
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
+from tests.support.held_port import held_port
+from tests.support.patience import DEADLINE_S
 
 COMMANDS = ("run", "check-config", "status", "queue", "show")
 
 
 def tidegate(*args, env=None, code=0):
-    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=DEADLINE_S,
                           env={**os.environ, **(env or {})})
     assert done.returncode == code, done.stdout + done.stderr
     return done
-
-
-def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +104,8 @@ def test_what_is_not_there_is_told(gateway):
 @pytest.mark.parametrize("end", ["sigterm", "sigkill"])
 def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
     """Also where it was killed, and the write-ahead log holds what the file does not yet."""
-    port = closed_port()
+    holder = held_port(0)  # nobody else is to be asked there while the gateway is gone
+    port = holder.getsockname()[1]
     gateway = start_gateway({"admin": {"endpoint": f"127.0.0.1:{port}"}})
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     said = tidegate("status", "--config", gateway.config_path).stdout
@@ -122,13 +118,13 @@ def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
     gateway.start()
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     gateway.assert_balanced()
+    holder.close()
 
 
 def test_nothing_to_ask_and_nothing_to_read(tmp_path):
-    port = closed_port()
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", code=4)
-    assert f"no gateway listens on 127.0.0.1:{port}" in done.stderr
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", "--queue", tmp_path / "none.db", code=4)
+    done = tidegate("status", "--endpoint", "127.0.0.1:1", code=4)
+    assert "no gateway listens on 127.0.0.1:1" in done.stderr
+    done = tidegate("status", "--endpoint", "127.0.0.1:1", "--queue", tmp_path / "none.db", code=4)
     assert "there is no queue file at" in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert "is a directory: name the queue file" in tidegate("status", "--queue", tmp_path, code=1).stderr

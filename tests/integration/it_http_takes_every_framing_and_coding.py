@@ -9,6 +9,7 @@ import requests
 from tests.support import otlp
 from tests.support.gateway import Gateway
 from tests.support.http_raw import RawClient, chunked, head
+from tests.support.patience import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_chunks_of_a_client_library(gateway):
     ids = otlp.new_ids(1000)
     body = otlp.compress("gzip", otlp.logs(ids).SerializeToString())
     pieces = (body[i:i + 7777] for i in range(0, len(body), 7777))
-    answer = requests.post(gateway.http_url("logs"), data=pieces, timeout=30, headers={
+    answer = requests.post(gateway.http_url("logs"), data=pieces, timeout=DEADLINE_S, headers={
         "Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"})
     assert answer.status_code == 200
     assert_stored_once(gateway, ids)
@@ -128,7 +129,7 @@ def test_a_refusal_comes_instead_of_100_continue(gateway):
 
 @pytest.mark.smoke
 def test_many_requests_on_one_connection(gateway):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.http_port, timeout=DEADLINE_S)
     ids = otlp.new_ids(500)
     connection.connect()
     socket_before = connection.sock

@@ -38,6 +38,7 @@ static struct export *refused_export(size_t batches, enum verdict verdict)
 	for (size_t i = 0; i < batches; i++) {
 		claims[i].batch_id = (int64_t)i;
 		claims[i].records = sim.records[i];
+		claims[i].batch_records = sim.records[i];
 	}
 	struct export *x = export_new(claims, batches);
 	x->reply = (struct export_reply){ .verdict = verdict, .status = 400 };
