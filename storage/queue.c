@@ -136,8 +136,9 @@ static enum status insert_batch_row(struct queue *q, const struct queue_batch *b
 	stmt_bind_nonzero(s, 13, b->first_time_ns);
 	stmt_bind_nonzero(s, 14, b->last_time_ns);
 	stmt_bind_words(s, 15, b->preview);
-	if (b->received_mono_ns && q->boot.this.id) {
-		stmt_bind_int(s, 16, q->boot.this.id);
+	int64_t boot = b->boot ? b->boot : q->boot.this.id;
+	if (b->received_mono_ns && boot) {
+		stmt_bind_int(s, 16, boot);
 		stmt_bind_int(s, 17, b->received_mono_ns);
 	}
 	return stmt_run(s, &q->err);

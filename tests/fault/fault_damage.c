@@ -30,7 +30,7 @@
 #include "tests/support/queue_client.h"
 
 enum pattern { FLIPPED, ZEROED, NOISE, CUT, PATTERN_COUNT };
-enum { SETTLED = 295, REQUESTS = 300, PAGE = 4096, SEEDS = 2, SALVAGE_S = 30, LATE_ID = 4000 };
+enum { SETTLED = 295, REQUESTS = 300, PAGE = 4096, SEEDS = 2, SALVAGE_S = 90, LATE_ID = 4000 };
 
 /* Which page: `where` is a condition on dbstat; `max_missing` is (3): requests that may be missing
  * at one destination, -1 for all. */
@@ -416,5 +416,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	return run_loop("damage", a_damaged_file_never_stops_the_start_and_is_salvaged,
-			(int)(sizeof(rows) / sizeof(rows[0])), 120);
+			(int)(sizeof(rows) / sizeof(rows[0])), 400);
 }

@@ -5,7 +5,7 @@
  * gets is recorded. Then the run is cut at every event: the new file is laid out as the disk would
  * hold it, the damaged one beside it (it is never written), and the gateway starts again. When its
  * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
- * same books. */
+ * same books. What an operator paused is paused from the first moment on. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -67,6 +67,8 @@ static void fill_queue(void)
 		EXPECT_OK(st);
 	}
 	writer_stop(w);
+	client_execute(path, "UPDATE destinations SET state = 'paused' WHERE name = 'second';"
+			     "INSERT INTO uplink_usage VALUES ('wan', '2026-06', 77)");
 }
 
 /* The first leaf of the payloads: the start looks there. */
@@ -82,12 +84,24 @@ static void zero_a_leaf(void)
 	(void)close(fd);
 }
 
+/* Before anything could be sent: what an operator paused, and what the uplink carried. */
+static void check_inherited(const char *what)
+{
+	ck_assert_msg(facts_int(path,
+				"SELECT count(*) FROM destinations WHERE state = 'paused' AND "
+				"name = 'second'") == 1,
+		      "%s: the pause is lost", what);
+	ck_assert_msg(facts_int(path, "SELECT bytes FROM uplink_usage") == 77,
+		      "%s: the usage is lost", what);
+}
+
 static void salvage_to_the_end(const char *what)
 {
 	struct salvage *s = NULL;
 	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
 	const struct timespec moment = { .tv_nsec = NS_PER_MS };
 	struct writer *w = open_writer();
+	check_inherited(what);
 	EXPECT_OK(salvage_start(w, &s, NULL));
 	while (writer_is_degraded(w) && now_mono_ns() < deadline)
 		(void)nanosleep(&moment, NULL);
