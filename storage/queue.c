@@ -75,6 +75,7 @@ void queue_rollback(struct queue *q)
 {
 	q->total_count = 0;
 	q->departed_count = 0;
+	unwanted_forget(&q->unwanted);
 	/* SQLite rolls back by itself on the grave errors. */
 	if (queue_is_open(q))
 		(void)sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL);
@@ -245,6 +246,8 @@ enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *
 	enum status st = queue_run(q, Q_DELIVERY_DELETE, d->batch_id, d->destination_id);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, d->batch_id, &other);
+	if (!st && d->state == DELIVERY_READY)
+		st = unwanted_left(q, d->batch_id, d->class);
 	if (st != ST_END)
 		return st;
 	st = queue_run(q, Q_PAYLOAD_DELETE, d->batch_id, 0);
@@ -322,7 +325,8 @@ static enum status settle_kept(struct queue *q, const struct settlement *s,
 	stmt_bind_nonzero(u, 5, s->status);
 	stmt_bind_words(u, 6, bytes_str(s->error));
 	queue_bind_moment(q, u, 7);
-	return stmt_run(u, &q->err);
+	st = stmt_run(u, &q->err);
+	return st || to != DELIVERY_DEAD ? st : unwanted_left(q, d->batch_id, d->class);
 }
 
 enum status queue_settle(struct queue *q, const struct settlement *s)

@@ -9,6 +9,7 @@
 #include "storage/boot.h"
 #include "storage/gone.h"
 #include "storage/stmt.h"
+#include "storage/unwanted.h"
 #include "storage/writer.h"
 
 enum { QUEUE_STATEMENTS_MAX = 80, QUEUE_TOTALS_MAX = 256, QUEUE_LOSSES_MAX = 64 };
@@ -42,6 +43,7 @@ struct queue {
 	int64_t last_id;  /* of the last batch that was inserted, committed or not */
 	bool has_moved;   /* something is owed to another destination now: it should be rung */
 	struct gone gone; /* what left since the file was opened */
+	struct unwanted unwanted;
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
 	struct queue_total totals[QUEUE_TOTALS_MAX];
 	size_t departed_count;
