@@ -70,6 +70,7 @@ struct http_request {
 	bool was_committed; /* given to ingest: call.status is the outcome */
 	bool is_answered;   /* a response is queued */
 	const char *origin; /* borrowed from mhd until completion; NULL: none */
+	uint64_t length;    /* that the headers say the body has; 0: they do not */
 	size_t drain_left;  /* bytes of a refused body that are still read, for the answer's sake */
 };
 
