@@ -82,7 +82,8 @@ void http_reply_count(const struct http_request *r, enum status st)
 	struct series **s = &r->worker->requests[r->signal][st];
 	if (!*s)
 		*s = metric_series(M_RECEIVER_REQUESTS, "otlp", "http",
-				   r->signal == SIGNAL_COUNT ? "none" : signal_text((enum signal)r->signal),
+				   r->signal == SIGNAL_COUNT ? "none" :
+							       signal_text((enum signal)r->signal),
 				   status_name(st));
 	series_add(*s, 1);
 }
@@ -158,8 +159,7 @@ enum MHD_Result http_reply_send(struct http_request *r)
 	bool is_plain = is_plain_success(r);
 	unsigned code =
 		r->is_preflight ? MHD_HTTP_NO_CONTENT : (unsigned)status_http(r->call.status);
-	struct MHD_Response *response =
-		is_plain ? r->worker->success[r->media] : make_reply(r);
+	struct MHD_Response *response = is_plain ? r->worker->success[r->media] : make_reply(r);
 	if (!response)
 		return MHD_NO;
 	enum MHD_Result result = MHD_queue_response(r->mhd, code, response);

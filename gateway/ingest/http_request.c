@@ -38,7 +38,7 @@
 
 /* Refused bodies are read up to twice the limit, or up to this. */
 enum { DRAIN_MIN_BYTES = 1 << 20, ROOM_AT_ONCE_BYTES = 64 << 10, RETRY_AFTER_S = 1 };
-enum { WAITING_MAX = 256, SUSPEND_TICKS = 2 };
+enum { WAITING_MAX = 128, SUSPEND_TICKS = 2 };
 
 /* The headers that matter, borrowed from libmicrohttpd. */
 struct headers {

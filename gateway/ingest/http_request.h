@@ -28,11 +28,11 @@ struct http_worker {
 	struct http_server *server;
 	struct http_connection *first; /* its connections, newest first */
 	int active;                    /* requests whose headers came and that are not completed */
-	struct chan wake;  /* requests that ingest is done with; also rung by other workers */
-	int out;           /* requests that ingest has, or that wait in wake */
-	int waiting;       /* of those: their connection is not suspended */
-	unsigned ticks;    /* counted up by the worker, some in each second */
-	bool has_stepped;  /* set where libmicrohttpd calls about more than a waiting request */
+	struct chan wake; /* requests that ingest is done with; also rung by other workers */
+	int out;          /* requests that ingest has, or that wait in wake */
+	int waiting;      /* of those: their connection is not suspended */
+	unsigned ticks;   /* counted up by the worker, some in each second */
+	bool has_stepped; /* set where libmicrohttpd calls about more than a waiting request */
 	/* Private to http_reply.c. */
 	struct MHD_Response *success[HTTP_MEDIA_OTHER]; /* by media: the same for every request */
 	struct series *requests[SIGNAL_COUNT + 1][STATUS_COUNT]; /* made when first counted */
@@ -61,7 +61,7 @@ struct http_request {
 	_Atomic enum http_request_state state;
 	bool is_out; /* what the worker knows of it: not taken back yet */
 	bool is_suspended;
-	unsigned ticks; /* worker->ticks when it went out */
+	unsigned ticks;          /* worker->ticks when it went out */
 	struct ingest_call call; /* status and err also hold what the receiver itself refuses */
 	enum http_media media;   /* of the request, and so of the reply */
 	int signal;              /* enum signal; SIGNAL_COUNT: unknown path */

@@ -38,16 +38,18 @@
 
 enum {
 	WORKERS = 2,
-	/* Headers and the largest piece of a body. libmicrohttpd zeroes all of it after each
-	 * request: at 128 KiB that was a sixth of the worker's time with 16 KiB bodies, at 64 KiB a
-	 * tenth with 3 KiB bodies. */
-	CONNECTION_MEMORY_BYTES = 24 * 1024,
+	/* Headers, and twice the largest piece of a body. libmicrohttpd zeroes all of it after each
+	 * request, and that of all busy connections does not fit in a cache: with 3 KiB bodies,
+	 * 16 KiB cost 15 % of the worker's time less than 32 KiB did, and with 34 KiB bodies the
+	 * smaller pieces cost nothing. */
+	CONNECTION_MEMORY_BYTES = 16 * 1024,
 	CONNECTION_SLACK =
 		16, /* of libmicrohttpd's limit over ours: it must never be the one that acts */
 	ACCEPTS_PER_TURN = 16,
 	TICK_MS = 200,
 	TICKS_PER_TIMEOUT = 8, /* short time-outs are looked at more often */
 	DRAIN_TICK_MS = 10,
+	RUNS_PER_TURN = 3,
 	WAITING_MS = 10,
 	LOG_INTERVAL_S = 10
 };
@@ -299,8 +301,12 @@ static void turn(struct worker *w, int most_ms)
 		http_request_take_back(&w->http);
 	if (fds[2].revents)
 		accept_some(w);
-	w->http.has_stepped = false;
-	(void)MHD_run_wait(w->daemon, 0);
+	/* An answer is sent in the turn behind the one that asked for it. */
+	int left = RUNS_PER_TURN;
+	do {
+		w->http.has_stepped = false;
+		(void)MHD_run_wait(w->daemon, 0);
+	} while (w->http.has_stepped && --left > 0);
 	look_at_connections(w);
 }
 
