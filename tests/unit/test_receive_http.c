@@ -579,7 +579,8 @@ static int64_t cpu_ns(void)
 	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
 }
 
-/* libmicrohttpd asks for another turn at once as long as a request waits in place. */
+/* libmicrohttpd asks for another turn at once as long as a request waits in place, which is for a
+ * quarter of the time here. */
 START_TEST(a_request_at_the_writer_costs_nothing_while_it_waits)
 {
 	struct receive_http *r = start(true, 10, 60 * NS_PER_S, 1 * NS_PER_S);
@@ -592,7 +593,7 @@ START_TEST(a_request_at_the_writer_costs_nothing_while_it_waits)
 	/* The time is that of a trickling client, until it is cut. */
 	send_text(other, "POST /v1/logs HTTP/1.1\r\nX-");
 	expect_end(other);
-	ck_assert_int_lt(cpu_ns() - cpu, (now_mono_ns() - wall) / 4);
+	ck_assert_int_lt(cpu_ns() - cpu, (now_mono_ns() - wall) / 10);
 	release();
 	expect_code(fd, "200");
 	close(fd);
