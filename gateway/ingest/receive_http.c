@@ -39,10 +39,9 @@
 enum {
 	WORKERS = 2,
 	/* Headers, and twice the largest piece of a body. libmicrohttpd zeroes all of it after each
-	 * request, and that of all busy connections does not fit in a cache: with 3 KiB bodies,
-	 * 16 KiB cost 15 % of the worker's time less than 32 KiB did, and with 34 KiB bodies the
-	 * smaller pieces cost nothing. */
-	CONNECTION_MEMORY_BYTES = 16 * 1024,
+	 * request, and that of all busy connections does not fit in a cache: 32 KiB cost more with
+	 * small bodies, 16 KiB with bodies of hundreds of KiB (docs/performance.md). */
+	CONNECTION_MEMORY_BYTES = 24 * 1024,
 	CONNECTION_SLACK =
 		16, /* of libmicrohttpd's limit over ours: it must never be the one that acts */
 	ACCEPTS_PER_TURN = 16,
