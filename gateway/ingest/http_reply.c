@@ -37,7 +37,7 @@ static bool add(struct MHD_Response *response, const char *name, const char *val
 
 static bool add_cors(const struct http_request *r, struct MHD_Response *response)
 {
-	const struct cors *cors = &r->connection->worker->server->cors;
+	const struct cors *cors = &r->worker->server->cors;
 	if (!cors_is_on(cors))
 		return true;
 	bool is_ok = add(response, "Vary", "Origin");
@@ -57,7 +57,7 @@ static bool add_cors(const struct http_request *r, struct MHD_Response *response
 
 static bool add_headers(const struct http_request *r, struct MHD_Response *response)
 {
-	const struct http_server *server = r->connection->worker->server;
+	const struct http_server *server = r->worker->server;
 	const char *allow = cors_is_on(&server->cors) ? "POST, OPTIONS" : "POST";
 	bool is_ok = add_cors(r, response);
 	if (r->is_preflight)
@@ -77,13 +77,14 @@ static bool add_headers(const struct http_request *r, struct MHD_Response *respo
 	return is_ok;
 }
 
-void http_reply_count(const struct http_request *r)
+void http_reply_count(const struct http_request *r, enum status st)
 {
-	struct series **s = &r->connection->worker->requests[r->signal][r->call.status];
+	struct series **s = &r->worker->requests[r->signal][st];
 	if (!*s)
 		*s = metric_series(M_RECEIVER_REQUESTS, "otlp", "http",
-				   r->signal == SIGNAL_COUNT ? "none" : signal_text(r->call.signal),
-				   status_name(r->call.status));
+				   r->signal == SIGNAL_COUNT ? "none" :
+							       signal_text((enum signal)r->signal),
+				   status_name(st));
 	series_add(*s, 1);
 }
 
@@ -131,7 +132,7 @@ void http_reply_done(struct http_worker *w)
 /* Success without a word that depends on the request. */
 static bool is_plain_success(const struct http_request *r)
 {
-	const struct http_server *server = r->connection->worker->server;
+	const struct http_server *server = r->worker->server;
 	return r->call.status == ST_OK && !r->is_preflight && !r->must_close &&
 	       r->media < HTTP_MEDIA_OTHER && !cors_is_on(&server->cors) &&
 	       !atomic_load(&server->is_stopping);
@@ -158,14 +159,13 @@ enum MHD_Result http_reply_send(struct http_request *r)
 	bool is_plain = is_plain_success(r);
 	unsigned code =
 		r->is_preflight ? MHD_HTTP_NO_CONTENT : (unsigned)status_http(r->call.status);
-	struct MHD_Response *response =
-		is_plain ? r->connection->worker->success[r->media] : make_reply(r);
+	struct MHD_Response *response = is_plain ? r->worker->success[r->media] : make_reply(r);
 	if (!response)
 		return MHD_NO;
 	enum MHD_Result result = MHD_queue_response(r->mhd, code, response);
 	r->is_answered = result == MHD_YES;
 	if (r->is_answered && !r->is_preflight)
-		http_reply_count(r);
+		http_reply_count(r, r->call.status);
 	log_refusal(r);
 	if (!is_plain)
 		MHD_destroy_response(response);

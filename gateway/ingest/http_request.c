@@ -8,17 +8,24 @@
  * in five of six tries). What is thrown away is bounded by drain_left and by the read timeout. A
  * body that says it is longer, or whose sender asks first (Expect), is answered before it comes.
  *
- * At the end the body is prepared on this thread, or on another where it is large, the connection
- * suspended, and the call given to the writer. Suspending comes first: done may run before
- * ingest_commit returns. From there:
+ * At the end the body is prepared on this thread, or on another where it is large, and the call
+ * given to the writer:
  *
- *   AT_WORKER -> AT_WRITER  [commit]                the connection is suspended
- *   AT_WRITER -> AT_WORKER  [on_done]               given back; http_request_take_back resumes the
- *                                                   connection, and the worker answers and frees
- *   AT_WRITER -> ABANDONED  [http_request_abandon]  resumed to be closed; on_done frees
+ *   AT_WORKER -> AT_WRITER  [commit]       the request is out
+ *   AT_WRITER -> AT_WORKER  [on_done]      given back; http_request_take_back notes it, and the
+ *                                          worker answers and frees
+ *   AT_WRITER -> ABANDONED  [leave]        stop, or the connection ended; on_done frees
  *
- * A suspended connection is not watched, so a client that goes away is noticed when it is resumed:
+ * A connection whose request is out is not suspended at first. Suspending takes it out of
+ * libmicrohttpd's epoll set, resuming puts it back and reads where there is nothing to read: three
+ * system calls of some eight that a small request costs. libmicrohttpd asks for the response of a
+ * whole request at each of its turns; until there is one, it is told nothing. That is cheap for a
+ * few requests and a few milliseconds, so past WAITING_MAX, and after SUSPEND_TICKS, connections
+ * are suspended after all: then nothing is done for them, and no time-out of libmicrohttpd's runs.
+ *
  * libmicrohttpd completes a request only on the worker's thread, and never while it is suspended.
+ * One that is not may end while the writer has its request, and the two part ways. Done may run
+ * before ingest_commit returns, so what the worker knows of a request changes before that.
  */
 #include "gateway/ingest/http_request.h"
 
@@ -30,7 +37,8 @@
 #include "gateway/base/xalloc.h"
 
 /* Refused bodies are read up to twice the limit, or up to this. */
-enum { DRAIN_MIN_BYTES = 1 << 20, RETRY_AFTER_S = 1 };
+enum { DRAIN_MIN_BYTES = 1 << 20, ROOM_AT_ONCE_BYTES = 64 << 10, RETRY_AFTER_S = 1 };
+enum { WAITING_MAX = 128, SUSPEND_TICKS = 2 };
 
 /* The headers that matter, borrowed from libmicrohttpd. */
 struct headers {
@@ -123,7 +131,7 @@ static enum status check_framing(struct http_request *r, const struct headers *h
 static enum status check(struct http_request *r, const struct headers *h, const char *url,
 			 const char *method, uint64_t length)
 {
-	struct http_server *server = r->connection->worker->server;
+	struct http_server *server = r->worker->server;
 	struct ingest_call *call = &r->call;
 	struct err *e = &call->err;
 	if (r->signal == SIGNAL_COUNT)
@@ -159,6 +167,7 @@ static struct http_request *begin(struct http_connection *c, const char *url, co
 	struct http_request *r = xcalloc(1, sizeof(*r));
 	(void)MHD_get_connection_values(c->mhd, MHD_HEADER_KIND, collect, ret_headers);
 	ingest_call_init(server->in, &r->call, server->max_message_bytes);
+	r->worker = c->worker;
 	r->connection = c;
 	r->mhd = c->mhd;
 	r->signal = signal_of(url);
@@ -180,10 +189,23 @@ static struct http_request *begin(struct http_connection *c, const char *url, co
 	return r;
 }
 
+/* A body that is not large gets its room at once, instead of growing and being copied. But only
+ * when its first bytes came: a promise to send costs a client nothing. */
+static enum status append(struct http_request *r, struct bytes piece)
+{
+	struct buf *body = &r->call.body;
+	if (body->n == 0 && piece.n < r->length && r->length <= ROOM_AT_ONCE_BYTES) {
+		enum status st = buf_reserve(body, (size_t)r->length);
+		if (st)
+			return st;
+	}
+	return buf_append(body, piece);
+}
+
 static enum MHD_Result on_body(struct http_request *r, struct bytes piece)
 {
 	if (!r->call.status && !r->is_preflight) {
-		enum status st = buf_append(&r->call.body, piece);
+		enum status st = append(r, piece);
 		if (!st)
 			return MHD_YES;
 		if (st == ST_TOO_LARGE)
@@ -206,15 +228,30 @@ static void free_request(struct http_request *r)
 	free(r);
 }
 
-/* On the writer's thread. Once the request is abandoned its connection may be gone. */
+/* On the writer's thread. The connection may be gone. */
 static void on_done(struct ingest_call *call)
 {
 	struct http_request *r = container_of(call, struct http_request, call);
 	enum http_request_state expected = HTTP_AT_WRITER;
 	if (atomic_compare_exchange_strong(&r->state, &expected, HTTP_AT_WORKER))
-		chan_give(&r->connection->worker->wake, r);
+		chan_give(&r->worker->wake, r);
 	else
 		free_request(r);
+}
+
+static void take_back(struct http_request *r)
+{
+	struct http_worker *w = r->worker;
+	w->out--;
+	r->is_out = false;
+	if (!r->connection) {
+		free_request(r);
+		return;
+	}
+	if (r->is_suspended)
+		MHD_resume_connection(r->mhd);
+	else
+		w->waiting--;
 }
 
 void http_request_take_back(struct http_worker *w)
@@ -223,17 +260,41 @@ void http_request_take_back(struct http_worker *w)
 	while (item) {
 		struct http_request *r = (struct http_request *)(void *)item;
 		item = item->next;
-		w->suspended--;
-		MHD_resume_connection(r->mhd);
+		take_back(r);
 	}
+}
+
+/* The request is out, and its connection ends. */
+static void leave(struct http_request *r)
+{
+	struct http_worker *w = r->worker;
+	enum http_request_state expected = HTTP_AT_WRITER;
+	if (!r->is_suspended)
+		w->waiting--;
+	r->connection = NULL;
+	/* Behind the exchange r belongs to the writer's thread; or it is in wake, or nearly so. */
+	if (atomic_compare_exchange_strong(&r->state, &expected, HTTP_ABANDONED))
+		w->out--;
+}
+
+static void suspend(struct http_request *r)
+{
+	r->worker->waiting--;
+	r->is_suspended = true;
+	MHD_suspend_connection(r->mhd);
 }
 
 static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 {
+	struct http_worker *w = r->worker;
 	r->connection->deadline_ns = INT64_MAX;
-	r->connection->worker->suspended++;
+	r->is_out = true;
+	r->ticks = w->ticks;
+	w->out++;
+	w->waiting++;
+	if (w->waiting > WAITING_MAX)
+		suspend(r);
 	atomic_store(&r->state, HTTP_AT_WRITER);
-	MHD_suspend_connection(r->mhd);
 	if (is_prepared)
 		ingest_commit(&r->call);
 	else
@@ -241,9 +302,17 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 	return MHD_YES;
 }
 
+/* libmicrohttpd asks for the response, and there is none yet. */
+static enum MHD_Result wait_on(struct http_request *r)
+{
+	if (r->worker->ticks - r->ticks >= SUSPEND_TICKS)
+		suspend(r);
+	return MHD_YES;
+}
+
 static enum MHD_Result answer(struct http_request *r)
 {
-	const struct http_server *server = r->connection->worker->server;
+	const struct http_server *server = r->worker->server;
 	r->connection->deadline_ns = now_mono_ns() + server->idle_timeout_ns;
 	/* The budget shall have its bytes back before a slow reader has its answer. */
 	ingest_call_done(&r->call);
@@ -279,15 +348,14 @@ static enum MHD_Result on_headers(struct http_connection *c, const char *url, co
 {
 	struct headers h = { 0 };
 	struct http_request *r = *slot = begin(c, url, method, &h);
-	uint64_t length = 0;
-	enum status st = check_framing(r, &h, &length);
+	enum status st = check_framing(r, &h, &r->length);
 	if (!st)
-		st = check(r, &h, url, method, length);
+		st = check(r, &h, url, method, r->length);
 	if (!st)
 		return MHD_YES;
 	refuse(r, st);
 	clean(&r->call.err);
-	if (r->must_close || length > r->drain_left || h.expect)
+	if (r->must_close || r->length > r->drain_left || h.expect)
 		return answer(r);
 	return MHD_YES;
 }
@@ -296,6 +364,9 @@ enum MHD_Result http_request_step(struct http_connection *c, const char *url, co
 				  size_t *upload_size, const char *upload,
 				  struct http_request **slot)
 {
+	if (*slot && (*slot)->is_out)
+		return wait_on(*slot);
+	c->worker->has_stepped = true;
 	if (!*slot)
 		return on_headers(c, url, method, slot);
 	if (*upload_size == 0)
@@ -305,30 +376,32 @@ enum MHD_Result http_request_step(struct http_connection *c, const char *url, co
 	return on_body(*slot, piece);
 }
 
+static void end(struct http_request *r)
+{
+	r->connection->request = NULL;
+	r->worker->active--;
+	if (r->is_out)
+		leave(r);
+	else
+		free_request(r);
+}
+
 void http_request_completed(struct http_request *r)
 {
 	struct http_connection *c = r->connection;
-	const struct http_server *server = c->worker->server;
-	if (!r->is_answered) {
-		r->call.status = c->is_late ? ST_TIMEOUT : ST_CANCELLED;
-		http_reply_count(r);
-	}
-	c->request = NULL;
-	c->worker->active--;
+	const struct http_server *server = r->worker->server;
+	if (!r->is_answered)
+		http_reply_count(r, c->is_late ? ST_TIMEOUT : ST_CANCELLED);
 	c->deadline_ns = now_mono_ns() + server->idle_timeout_ns + server->read_timeout_ns;
-	free_request(r);
+	end(r);
 }
 
 void http_request_abandon(struct http_request *r)
 {
-	struct http_connection *c = r->connection;
-	struct MHD_Connection *mhd = r->mhd;
-	enum http_request_state expected = HTTP_AT_WRITER;
-	if (!atomic_compare_exchange_strong(&r->state, &expected, HTTP_ABANDONED))
+	if (!r->is_out)
 		return;
-	/* From here on r belongs to the writer's thread. */
-	c->request = NULL;
-	c->worker->active--;
-	MHD_resume_connection(mhd);
-	c->worker->suspended--;
+	/* It is an error to stop libmicrohttpd while it has suspended ones. */
+	if (r->is_suspended)
+		MHD_resume_connection(r->mhd);
+	end(r);
 }

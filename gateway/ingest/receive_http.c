@@ -13,8 +13,8 @@
  * - Balance. The workers share the listening socket, and the one with the fewest connections takes
  *   the next: in the pool, clients that come together all land on one thread.
  * - The limit. One connection too many is closed at once, where the pool leaves it in the backlog.
- * - Wake-ups. The writer's thread gives requests back through a channel, and the worker resumes
- *   their connections: one wake-up for all that a commit completes. Resumed from the writer's
+ * - Wake-ups. The writer's thread gives requests back through a channel, and the worker answers
+ *   them: one wake-up for all that a commit completes. Resumed from the writer's
  *   thread, each would be a wake-up of its own, and a lock that the two fight for.
  *
  * The stop: the listening socket is shut down, and every worker rung. Each then refuses new
@@ -38,16 +38,18 @@
 
 enum {
 	WORKERS = 2,
-	/* Headers and the largest piece of a body. libmicrohttpd zeroes all of it after each
-	 * request: at 128 KiB that was a sixth of the worker's time with 16 KiB bodies, at 64 KiB a
-	 * tenth with 3 KiB bodies. */
-	CONNECTION_MEMORY_BYTES = 32 * 1024,
+	/* Headers, and twice the largest piece of a body. libmicrohttpd zeroes all of it after each
+	 * request, and that of all busy connections does not fit in a cache: 32 KiB cost more with
+	 * small bodies, 16 KiB with bodies of hundreds of KiB (docs/performance.md). */
+	CONNECTION_MEMORY_BYTES = 24 * 1024,
 	CONNECTION_SLACK =
 		16, /* of libmicrohttpd's limit over ours: it must never be the one that acts */
 	ACCEPTS_PER_TURN = 16,
 	TICK_MS = 200,
 	TICKS_PER_TIMEOUT = 8, /* short time-outs are looked at more often */
 	DRAIN_TICK_MS = 10,
+	RUNS_PER_TURN = 3,
+	WAITING_MS = 10,
 	LOG_INTERVAL_S = 10
 };
 
@@ -128,7 +130,9 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
 {
 	(void)uri;
 	const struct worker *w = cls;
-	connection_of(mhd)->deadline_ns = now_mono_ns() + w->http.server->read_timeout_ns;
+	struct http_connection *c = connection_of(mhd);
+	c->deadline_ns = now_mono_ns() + w->http.server->read_timeout_ns;
+	c->worker->has_stepped = true;
 	return NULL;
 }
 
@@ -152,6 +156,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
 	(void)code;
 	/* Not *slot: an abandoned request is no longer ours. */
 	struct http_connection *c = connection_of(mhd);
+	c->worker->has_stepped = true;
 	if (c->request)
 		http_request_completed(c->request);
 	*slot = NULL;
@@ -174,6 +179,7 @@ static void look_at_connections(struct worker *w)
 	if (now < w->next_look_ns)
 		return;
 	w->next_look_ns = now + w->receiver->tick_ms * NS_PER_MS;
+	w->http.ticks++;
 	for (struct http_connection *c = w->http.first; c; c = c->next) {
 		/* At the writer, or cut already. */
 		if (c->deadline_ns == INT64_MAX)
@@ -269,24 +275,39 @@ static void accept_some(struct worker *w)
 			chan_ring(&w->receiver->workers[i].http.wake);
 }
 
-/* Sleep until something happens, at most so long, and let libmicrohttpd work on it. */
-static void turn(struct worker *w, int wait_ms)
+/* How long nothing needs to be done, at most so long. While requests wait in place, libmicrohttpd
+ * wants another turn at once, for them. What else it may want one for has called back in the last
+ * turn; but for rare cases, like a piece of a header that filled its buffer, which may wait for
+ * WAITING_MS. */
+static int wait_of(struct worker *w, int most_ms)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
-	if (MHD_get_timeout(w->daemon, &timeout_ms) == MHD_YES &&
-	    timeout_ms < (MHD_UNSIGNED_LONG_LONG)wait_ms)
-		wait_ms = (int)timeout_ms;
+	if (MHD_get_timeout(w->daemon, &timeout_ms) != MHD_YES)
+		return most_ms;
+	if (timeout_ms == 0 && w->http.waiting > 0 && !w->http.has_stepped)
+		timeout_ms = WAITING_MS;
+	return timeout_ms < (MHD_UNSIGNED_LONG_LONG)most_ms ? (int)timeout_ms : most_ms;
+}
+
+/* Sleep until something happens, at most so long, and let libmicrohttpd work on it. */
+static void turn(struct worker *w, int most_ms)
+{
 	struct pollfd fds[] = {
 		{ .fd = w->epoll_fd, .events = POLLIN },
 		{ .fd = chan_fd(&w->http.wake), .events = POLLIN },
 		{ .fd = may_accept(w) ? w->receiver->listen_fd : -1, .events = POLLIN },
 	};
-	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms);
+	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_of(w, most_ms));
 	if (fds[1].revents)
 		http_request_take_back(&w->http);
 	if (fds[2].revents)
 		accept_some(w);
-	(void)MHD_run_wait(w->daemon, 0);
+	/* An answer is sent in the turn behind the one that asked for it. */
+	int left = RUNS_PER_TURN;
+	do {
+		w->http.has_stepped = false;
+		(void)MHD_run_wait(w->daemon, 0);
+	} while (w->http.has_stepped && --left > 0);
 	look_at_connections(w);
 }
 
@@ -309,7 +330,7 @@ static void drain(struct worker *w)
 		if (c->request)
 			http_request_abandon(c->request);
 	/* A done that was faster than the abandoning is between two lines of its own. */
-	while (w->http.suspended > 0) {
+	while (w->http.out > 0) {
 		http_request_take_back(&w->http);
 		(void)sched_yield();
 	}

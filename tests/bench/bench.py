@@ -123,7 +123,8 @@ class Bench:
         for signal_option in ((), ("logs",)):
             for records in (10, 100, 1000):
                 for transport in ("grpc", "http"):
-                    shape = {"connections": 4, "streams": 64} if transport == "grpc" else {"connections": 128}
+                    # As many requests open at a time either way: HTTP/1.1 has one on a connection.
+                    shape = {"connections": 4, "streams": 64} if transport == "grpc" else {"connections": 256}
                     if records == 1000:
                         shape = {"connections": 4, "streams": 4} if transport == "grpc" else {"connections": 16}
                     options = dict(shape, records=records, **{x: True for x in signal_option})

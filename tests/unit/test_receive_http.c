@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/patience.h"
 
-enum { HELD_MAX = 64 };
+enum { HELD_MAX = 300 };
 
 /* The fake: commits are held until release(), or done at once, or by a thread of their own. */
 struct ingest {
@@ -536,6 +537,68 @@ START_TEST(a_request_at_the_writer_is_not_cut)
 }
 END_TEST
 
+/* More than wait in place: some wait suspended, and some go while they wait. */
+START_TEST(many_requests_at_the_writer_are_each_answered)
+{
+	struct receive_http *r = start(true, 4 * HELD_MAX, 60 * NS_PER_S, 60 * NS_PER_S);
+	int fds[HELD_MAX];
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < HELD_MAX; i++) {
+			if (round == 0)
+				fds[i] = connect_to(r);
+			send_text(fds[i], HELLO);
+		}
+		wait_held(HELD_MAX);
+		for (size_t i = 0; i < HELD_MAX; i += 32) {
+			struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+			setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+			close(fds[i]);
+		}
+		release();
+		for (size_t i = 0; i < HELD_MAX; i++) {
+			if (i % 32 == 0)
+				fds[i] = connect_to(r);
+			else
+				expect_code(fds[i], "200");
+		}
+	}
+	for (size_t i = 0; i < HELD_MAX; i++)
+		close(fds[i]);
+	stop(r);
+}
+END_TEST
+
+static int64_t cpu_ns(void)
+{
+	struct rusage u;
+	getrusage(RUSAGE_SELF, &u);
+	return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * NS_PER_S +
+	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
+}
+
+/* libmicrohttpd asks for another turn at once as long as a request waits in place, which is for a
+ * quarter of the time here. */
+START_TEST(a_request_at_the_writer_costs_nothing_while_it_waits)
+{
+	struct receive_http *r = start(true, 10, 60 * NS_PER_S, 1 * NS_PER_S);
+	int fd = connect_to(r);
+	int other = connect_to(r);
+	send_text(fd, HELLO);
+	wait_held(1);
+	int64_t wall = now_mono_ns();
+	int64_t cpu = cpu_ns();
+	/* The time is that of a trickling client, until it is cut. */
+	send_text(other, "POST /v1/logs HTTP/1.1\r\nX-");
+	expect_end(other);
+	ck_assert_int_lt(cpu_ns() - cpu, (now_mono_ns() - wall) / 10);
+	release();
+	expect_code(fd, "200");
+	close(fd);
+	close(other);
+	stop(r);
+}
+END_TEST
+
 START_TEST(a_refused_body_is_read_and_the_connection_kept)
 {
 	struct receive_http *r = start_plain(false);
@@ -682,6 +745,8 @@ int main(void)
 		a_request_that_trickles_is_cut_at_the_read_timeout,
 		a_silent_client_is_cut_at_the_idle_timeout,
 		a_request_at_the_writer_is_not_cut,
+		many_requests_at_the_writer_are_each_answered,
+		a_request_at_the_writer_costs_nothing_while_it_waits,
 		a_refused_body_is_read_and_the_connection_kept,
 		a_large_request_is_prepared_elsewhere,
 		an_endpoint_that_is_taken_is_an_error_in_words,
