@@ -1,4 +1,4 @@
-/* ingest/receive_http.h - OTLP/HTTP on libmicrohttpd: protobuf and JSON, suspended until the
+/* ingest/receive_http.h - OTLP/HTTP on libmicrohttpd: protobuf and JSON, answered behind the
  * commit. Owner: main starts and stops it; connections belong to libmicrohttpd's threads. Needs:
  * ingest, telemetry, gateway/base. */
 #ifndef INGEST_RECEIVE_HTTP_H
