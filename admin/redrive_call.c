@@ -37,48 +37,6 @@ struct work {
 	bool is_complete;
 };
 
-static enum status check_dead(const struct parameters *p, struct err *e)
-{
-	const struct inspect_selector *s = &p->selector;
-	int count = (s->batch_id != 0) + (s->reason != NULL) + p->is_all;
-	return count == 1 ? ST_OK :
-			    err_set(e, ST_INVALID,
-				    "say which dead letters: one of batch, reason "
-				    "and all (true), and only one");
-}
-
-static enum status check_ready(const struct parameters *p, struct err *e)
-{
-	const struct inspect_selector *s = &p->selector;
-	bool is_narrow = s->batch_id || s->signal || s->class || p->min_age_ns >= 0;
-	return is_narrow != p->is_all ?
-		       ST_OK :
-		       err_set(e, ST_INVALID,
-			       "say what is to go: any of batch, signal, class and "
-			       "older_than, or all (true) alone");
-}
-
-static enum status check_move(const struct parameters *p, struct err *e)
-{
-	if (!p->to)
-		return err_set(e, ST_INVALID, "to is missing: name the destination that gets it");
-	return strcmp(p->to, p->selector.destination) != 0 ?
-		       ST_OK :
-		       err_set(e, ST_INVALID, "from and to are the same destination");
-}
-
-static enum status check_call(const struct redrive_call *c, struct err *e)
-{
-	const struct parameters *p = c->parameters;
-	bool is_move = c->action == REDRIVE_MOVE;
-	if (!p->selector.destination)
-		return err_set(e, ST_INVALID, "%s is missing: name a destination",
-			       is_move ? "from" : "destination");
-	if (is_move)
-		return check_move(p, e);
-	return c->state == DELIVERY_DEAD ? check_dead(p, e) : check_ready(p, e);
-}
-
 static enum status find_target(struct work *w, const char *name, int64_t *ret, struct err *e)
 {
 	bool is_configured = false;
@@ -277,9 +235,7 @@ enum status redrive_call(const struct redrive_call *c, struct buf *out, struct e
 			  .slice_max = SLICE_FIRST,
 			  .left = p->max_batches ? p->max_batches : INT64_MAX };
 	w.selector.state = is_second ? DELIVERY_DEAD : c->state;
-	enum status st = check_call(c, e);
-	if (!st)
-		st = find_destinations(&w, e);
+	enum status st = find_destinations(&w, e);
 	if (st)
 		return st;
 	w.ids = json_array();

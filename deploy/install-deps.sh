@@ -40,9 +40,15 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$@"
 	else
-		say "install-deps: these packages are missing, and neither root nor sudo is at hand: $missing"
+		say "install-deps: that takes root, and there is no sudo; run as root, and then this again:
+  apt-get update && apt-get install -y --no-install-recommends$missing"
 		exit 1
 	fi
+}
+
+# A machine that has just been started may be busy with upgrades of its own for a while, and holds the lock.
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
 }
 
 install_packages() {
@@ -56,11 +62,11 @@ install_packages() {
 		exit 1
 	fi
 	say "install-deps: installing$missing"
-	export DEBIAN_FRONTEND=noninteractive
-	as_root apt-get update -qq
+	# One broken source among the machine's own need not concern us.
+	apt_get update || say "install-deps: apt-get update failed; going on with the package lists that are there"
 	# $missing is a list of words.
 	# shellcheck disable=SC2086
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	apt_get install -y --no-install-recommends $missing >/dev/null
 }
 
 # The tests start a Prometheus of their own: the package's service must not run because of them.
@@ -68,6 +74,7 @@ install_prometheus() {
 	if is_installed prometheus; then
 		return
 	fi
+	missing=" prometheus"
 	if command -v systemctl >/dev/null; then
 		as_root systemctl mask --quiet prometheus 2>/dev/null || true
 	fi

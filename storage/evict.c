@@ -8,9 +8,13 @@
  * (queue.when_full: reject). A batch goes whole, for all its destinations: only that frees its
  * payload. Oldest is the smallest id: ids follow the order of receipt.
  *
- * Nothing is scanned: the partial indexes give each destination's front, and the smallest of these
- * fronts is the oldest of all. So a slice costs the same in a queue of any length. */
+ * The partial indexes give each destination's front, and the smallest of these fronts is the oldest
+ * of all. For (1) what somebody waits for is gone past, LOOK_MAX deliveries at most of each
+ * destination and class: behind more of them (1) is not found, and goes in its turn as (2) does. So
+ * a slice costs the same in a queue of any length. */
 #include "storage/evict.h"
+
+enum { LOOK_MAX = 512 };
 
 static bool is_before(const struct depart_item *a, const struct depart_item *b)
 {
@@ -44,20 +48,30 @@ enum status evict_add_front(struct queue *q, enum delivery_state state, int64_t 
 	return st;
 }
 
-/* Those for which some destination waits are not for nobody. */
-static enum status drop_awaited(struct queue *q, struct evict_front *f)
+/* Of these, the ones that no destination waits for: what stands in front of them is gone past, up
+ * to LOOK_MAX. */
+static enum status add_unwanted(struct queue *q, enum delivery_state state, int64_t destination_id,
+				int class, struct evict_front *f)
 {
-	size_t kept = 0;
-	for (size_t i = 0; i < f->count; i++) {
-		bool is_awaited = false;
-		enum status st = depart_is_awaited(q, f->items[i].batch_id, &is_awaited);
-		if (st)
-			return st;
-		if (!is_awaited)
-			f->items[kept++] = f->items[i];
+	struct depart_item items[EVICT_SLICE];
+	size_t found = 0;
+	size_t n = EVICT_SLICE;
+	int64_t after_id = 0;
+	enum status st = ST_OK;
+	for (int seen = 0; seen < LOOK_MAX && n == EVICT_SLICE && found < EVICT_SLICE && !st;
+	     seen += EVICT_SLICE) {
+		st = depart_list(q, state, destination_id, class, after_id, items, EVICT_SLICE, &n);
+		for (size_t i = 0; i < n && !st; i++) {
+			bool is_awaited = false;
+			st = depart_is_awaited(q, items[i].batch_id, &is_awaited);
+			if (st || is_awaited)
+				continue;
+			insert(f, &items[i]);
+			found++;
+		}
+		after_id = n ? items[n - 1].batch_id : after_id;
 	}
-	f->count = kept;
-	return ST_OK;
+	return st;
 }
 
 struct search {
@@ -71,11 +85,11 @@ static enum status find_unwanted(struct queue *q, const struct search *s, int cl
 {
 	enum status st = ST_OK;
 	for (size_t i = 0; i < s->count && !st; i++) {
-		st = evict_add_front(q, DELIVERY_DEAD, s->places[i].id, class, f);
+		st = add_unwanted(q, DELIVERY_DEAD, s->places[i].id, class, f);
 		if (!st && !s->places[i].is_configured)
-			st = evict_add_front(q, DELIVERY_READY, s->places[i].id, class, f);
+			st = add_unwanted(q, DELIVERY_READY, s->places[i].id, class, f);
 	}
-	return st ? st : drop_awaited(q, f);
+	return st;
 }
 
 /* (2) */

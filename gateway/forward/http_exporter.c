@@ -8,7 +8,7 @@
  * bytes would be sent again and again for ever. What moves: bytes that libcurl sent or received,
  * and bytes that the kernel still holds unacknowledged (on a slow link a whole body fits into the
  * socket buffer at once). Connecting is bounded by CONNECT_TIMEOUT_MS, and the whole by
- * TIMEOUT_HARD times `timeout`, so that a peer that drips cannot hold a lane for ever.
+ * export_patience_ns, so that a peer that drips cannot hold a lane for ever.
  *
  * The probe is a bare TCP connection (CONNECT_ONLY, no TLS, closed at once). When it succeeds, for
  * the first time since the network was away, exports whose own connection is still being made are
@@ -37,7 +37,6 @@ enum {
 	ANSWER_MAX = 64 * 1024,
 	CONNECT_TIMEOUT_MS = 10000,
 	PROBE_TIMEOUT_MS = 1000,
-	TIMEOUT_HARD = 20,
 	CONNECTION_MAX_IDLE_S = 60,
 	POLL_MAX_MS = 60000,
 	KEPT_CONNECTIONS_MAX = 16
@@ -225,7 +224,8 @@ static CURL *make_request(struct http_sender *h, struct transfer *t)
 	set_common(easy, h->target.urls[x->signal],
 		   timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS);
 	set_tls(easy, h->config);
-	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms * TIMEOUT_HARD);
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
+			       (long)(export_patience_ns(x, h->config->timeout) / NS_PER_MS));
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers.lines);
 	(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	/* libcurl takes NULL for "no body set": an empty body is a valid export. */

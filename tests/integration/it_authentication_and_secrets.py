@@ -13,6 +13,7 @@ import yaml
 from tests.support import otlp
 from tests.support.gateway import binary
 from tests.support.loki_standin import Loki
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink, _Handler
 from tests.support.tempo_standin import Refused, Tempo
 
@@ -84,7 +85,7 @@ def test_a_renewed_token_is_tried_at_once_after_a_refusal(start_gateway, tmp_pat
         gateway.wait_event("forward.down", destination="central")
         assert server.ids() == []
         replace(token, "fresh-one")
-        server.wait_ids(ids, deadline_s=5)
+        server.wait_ids(ids)
         gateway.wait_event("forward.up")
         gateway.wait_drained()
 
@@ -113,10 +114,12 @@ def test_a_missing_file_is_said_at_the_start_with_its_place(start_gateway, tmp_p
     gateway.sigterm()
     gateway.write_config(destination("http://127.0.0.1:1", auth={"bearer": {"token_file": str(tmp_path / "none")}}))
     gateway.launch()
-    assert gateway.wait_exit() == 1
+    assert gateway.wait_exit() == 3
     [fatal] = gateway.events("gateway.start.failed")
-    line = gateway.config_path.read_text().splitlines().index("  central:") + 1
-    assert f"tidegate.yaml:{line}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
+    lines = gateway.config_path.read_text().splitlines()
+    [line] = [n for n, text in enumerate(lines, 1) if "token_file: " in text]
+    column = lines[line - 1].index("token_file: ") + len("token_file: ") + 1
+    assert f"tidegate.yaml:{line}:{column}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
     gateway.expect_log("level=fatal")
 
 
@@ -193,7 +196,7 @@ def test_no_secret_comes_to_light(start_gateway, status, style):
 
 def config_output(gateway):
     done = subprocess.run([binary(), "check-config", "--config", str(gateway.config_path)], capture_output=True, text=True,
-                          timeout=30, check=False, env={"PASSWORD": PASSWORD})
+                          timeout=DEADLINE_S, check=False, env={"PASSWORD": PASSWORD})
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["destinations"]["central"]["auth"]["basic"]["password"] == "***"
     return done.stdout + done.stderr

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.gateway import ROOT, binary
+from tests.support.patience import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_commands_of_the_readme_work_in_their_order(start_gateway, hints):
     gateway.queue_path = gateway.dir / "data/queue.db"
 
     def run(*argv):
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, cwd=gateway.dir).stdout
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE_S, cwd=gateway.dir).stdout
 
     said = {}
     for argv in readme_commands():

@@ -255,6 +255,36 @@ def test_what_2_did_not_write_is_rejected_and_not_sent_again(start_gateway):
         gateway.assert_balanced()
 
 
+def test_a_backlog_goes_as_1_so_that_what_is_refused_is_kept(start_gateway):
+    """Of a 2.0 request Prometheus 3 stores a part and says how many: what it refused of an outage would be gone."""
+    old = [T0 - 120 * MINUTE + i * MINUTE for i in range(3)]
+    with Receiver(keep=lambda labels, t: t not in old) as receiver:
+        gateway = start_gateway(config(receiver), expect=[r"event=forward\.(dead_letter|split)"])
+        m = Metrics().gauge("a", [(t, 1.0) for t in old])
+        send(gateway, m.gauge("b", [(T0 - 10 * MINUTE, 1.0), (T0, 2.0)]))
+        gateway.wait_drained()
+        assert receiver.values('b{job="shop"}') == [(T0 - 10 * MINUTE, 1.0), (T0, 2.0)]
+        assert gateway.sqlite("SELECT sum(records), max(last_error) FROM dead_letters") == [
+            (3, "HTTP 400: out of order sample")]
+        send(gateway, Metrics().gauge("c", [(T0, 1.0)]))
+        receiver.wait(lambda r: 'c{job="shop"}' in r.names(), "what is fresh")
+        assert receiver.versions()[0] == "0.1.0" and receiver.versions()[-1] == "2.0.0"
+        gateway.wait_drained()
+        gateway.assert_balanced()
+
+
+def test_a_backlog_goes_as_2_where_1_is_not_taken(start_gateway):
+    old = T0 - 120 * MINUTE
+    with Receiver(new=True) as receiver:
+        gateway = start_gateway(config(receiver))
+        for i in range(2):
+            send(gateway, Metrics().gauge("a", [(old + i, 1.0)]))
+            receiver.wait(lambda r: len(r.values('a{job="shop"}')) == i + 1, "the backlog")
+        assert receiver.versions() == ["0.1.0", "2.0.0", "2.0.0"]
+        gateway.wait_drained()
+        gateway.assert_balanced()
+
+
 def test_429_and_5xx_are_tried_again_when_they_say(start_gateway):
     with Receiver() as receiver:
         receiver.answer(429, times=1, headers={"Retry-After": "1"})

@@ -125,6 +125,6 @@ END_TEST
 
 int main(void)
 {
-	return run_loop("prometheus_reply", an_answer_says, (int)(sizeof(cases) / sizeof(cases[0])),
-			60);
+	return run_loop("prometheus_reply", an_answer_says,
+			(int)(sizeof(cases) / sizeof(cases[0])));
 }
