@@ -130,7 +130,8 @@ def test_a_backlog_comes_in_the_order_of_its_streams_with_live_traffic_on(start_
             for severity, word in ((9, "info"), (17, "critical")):
                 lines = [f"{word} live {i} {k}" for k in range(5)]
                 sent.append((word, lines))
-                send(gateway, request(lines, severity=severity))
+                # Apart from the next of its stream, however soon that follows.
+                send(gateway, request(lines, severity=severity, step_ns=1000))
         for word, lines in sent:
             want.setdefault(f'{{class="{word}", service_name="shop"}}', []).extend(lines)
         gateway.wait_drained()

@@ -73,6 +73,7 @@ def test_every_kind_of_metric_arrives(start_gateway, version):
         gateway = start_gateway(config(receiver, protocol=version))
         send(gateway, every_kind())
         check_every_kind(receiver)
+        gateway.wait_drained()  # the series are there before the request is noted, and that is before the answer
         assert set(receiver.versions()) == {"0.1.0" if version == "1.0" else "2.0.0"}
         if version == "2.0":
             series = receiver.get(f"http_requests_total{{{LABELS}}}")
