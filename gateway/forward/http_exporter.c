@@ -10,9 +10,11 @@
  * socket buffer at once). Connecting is bounded by CONNECT_TIMEOUT_MS, and the whole by
  * export_patience_ns, so that a peer that drips cannot hold a lane for ever.
  *
- * The probe is a bare TCP connection (CONNECT_ONLY, no TLS, closed at once). When it succeeds,
- * exports whose own connection is still being made are started afresh: their SYN may be in a
- * retransmission pause of several seconds, which is longer than the promised two.
+ * The probe is a bare TCP connection (CONNECT_ONLY, no TLS, closed at once). When it succeeds, for
+ * the first time since the network was away, exports whose own connection is still being made are
+ * started afresh: their SYN may be in a retransmission pause of several seconds, which is longer
+ * than the promised two. Only for the first time: over a long round trip, TLS takes longer than the
+ * time from one probe to the next, and would never come to its end.
  *
  * Headers are put together for each request: the credential may have been renewed since the last
  * one, and a dozen short strings are nothing beside a body.
@@ -70,6 +72,7 @@ struct http_sender {
 	struct transfer *transfers; /* oldest first */
 	CURL *probe;
 	enum signal probe_signal;
+	bool was_away;   /* the network, since the last probe that got through */
 	bool is_refused; /* the last answer about the credential was 401 or 403 */
 	unsigned refused_generation;
 };
@@ -368,6 +371,7 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 	x->reply.is_unreachable = rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST ||
 				  rc == CURLE_COULDNT_RESOLVE_PROXY ||
 				  (rc == CURLE_OPERATION_TIMEDOUT && !is_connected(t->easy));
+	h->was_away = h->was_away || x->reply.is_unreachable;
 	/* libcurl may quote what a peer said that is no HTTP. */
 	credentials_redact(h->credentials, t->error, strlen(t->error));
 	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s",
@@ -413,8 +417,9 @@ static enum exporter_event take_finished(struct http_sender *h, struct export **
 			(void)curl_multi_remove_handle(h->multi, h->probe);
 			curl_easy_cleanup(h->probe);
 			h->probe = NULL;
-			if (rc == CURLE_OK)
+			if (rc == CURLE_OK && h->was_away)
 				restart_unconnected(h);
+			h->was_away = rc != CURLE_OK;
 			return rc == CURLE_OK ? EXPORTER_REACHABLE : EXPORTER_UNREACHABLE;
 		}
 		struct transfer *t = NULL;
