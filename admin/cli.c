@@ -450,5 +450,5 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_che
 	const struct command *c = find_command(argc, argv, &words);
 	if (c)
 		return (int)run_command(c, argc - words, argv + words, run);
-	return unknown_command(name);
+	return (int)unknown_command(name);
 }
