@@ -5,8 +5,8 @@
  * gets is recorded. Then the run is cut at every event: the new file is laid out as the disk would
  * hold it, the damaged one beside it (it is never written), and the gateway starts again. When its
  * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
- * same books. It is the same when the Nth write or sync of a salvage fails and the process goes on.
- */
+ * same books. What an operator paused is paused from the first moment on. It is the same when the
+ * Nth write or sync of a salvage fails and the process goes on. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -78,6 +78,8 @@ static void fill_queue(void)
 		EXPECT_OK(st);
 	}
 	writer_stop(w);
+	client_execute(path, "UPDATE destinations SET state = 'paused' WHERE name = 'second';"
+			     "INSERT INTO uplink_usage VALUES ('wan', '2026-06', 77)");
 }
 
 /* The first leaf of the payloads: the start looks there. */
@@ -93,6 +95,17 @@ static void zero_a_leaf(void)
 	(void)close(fd);
 }
 
+/* Before anything could be sent: what an operator paused, and what the uplink carried. */
+static void check_inherited(const char *what)
+{
+	ck_assert_msg(facts_int(path,
+				"SELECT count(*) FROM destinations WHERE state = 'paused' AND "
+				"name = 'second'") == 1,
+		      "%s: the pause is lost", what);
+	ck_assert_msg(facts_int(path, "SELECT bytes FROM uplink_usage") == 77,
+		      "%s: the usage is lost", what);
+}
+
 /* With a fault, which lasts for a moment, or is met by nothing: returns whether it was met. */
 static bool salvage_to_the_end(const char *what, const struct fault_row *row, int nth)
 {
@@ -100,6 +113,7 @@ static bool salvage_to_the_end(const char *what, const struct fault_row *row, in
 	struct salvage *s = NULL;
 	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
+	check_inherited(what);
 	if (row)
 		fault_plan(row->op, row->error, nth, row->is_lasting);
 	EXPECT_OK(salvage_start(w, &s, NULL));
