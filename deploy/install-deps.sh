@@ -11,7 +11,7 @@ build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev l
 	libmicrohttpd-dev libprotobuf-c-dev libcurl4-gnutls-dev libjansson-dev zlib1g-dev
 	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev libsnappy-dev check"
 run_packages="curl sqlite3 python3 ca-certificates"
-test_packages="python3-venv nodejs npm golang-go faketime"
+test_packages="python3-venv nodejs npm golang-go faketime iproute2"
 # Of one version, which both distributions have: another clang-format lays code out otherwise, another clang-tidy
 # finds other things, and Ubuntu's default is 18.
 ci_packages="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 shellcheck"
