@@ -296,13 +296,16 @@ static bool has_large_body(struct MHD_Connection *con, bool is_change)
 	return header(con, MHD_HTTP_HEADER_TRANSFER_ENCODING) && !is_change;
 }
 
-static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con, bool is_change)
+static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con,
+				   const struct route *route, bool is_change)
 {
 	struct buf out;
 	buf_init(&out, 4096, &a->budget);
 	if (document_error(is_change ? "a body has at most 64 KiB here" :
 				       "this call takes no request body",
-			   NULL, &out))
+			   is_change ? route_hint(route, ST_TOO_LARGE) :
+				       "send it as a query, as in ?limit=10",
+			   &out))
 		buf_clear(&out);
 	return reply(con, ST_TOO_LARGE, "application/json", NULL, &out);
 }
@@ -316,7 +319,7 @@ static enum MHD_Result begin(struct admin *a, struct MHD_Connection *con, const 
 	r->found = route_find(path, &r->route, &r->words, &r->why);
 	buf_init(&r->body, BODY_MAX, &a->budget);
 	bool is_change = r->route && r->route->is_change && is_post(method);
-	return has_large_body(con, is_change) ? refuse_body(a, con, is_change) : MHD_YES;
+	return has_large_body(con, is_change) ? refuse_body(a, con, r->route, is_change) : MHD_YES;
 }
 
 static enum MHD_Result read_body(struct request *r, const char *upload, size_t *size)

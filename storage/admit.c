@@ -108,9 +108,9 @@ static enum status make_room_for(struct gate *g, const struct admit_need *n, int
 			return ST_OK;
 		st = evict_some(&w->store.queue, w->limits.may_evict, (enum record_class) class,
 				&count);
-		if (!st && count == 0)
+		if (!st && count == 0 && !evict_is_searching(&w->store.queue))
 			return ST_OK;
-		if (!st)
+		if (!st && count)
 			st = measure(w);
 		*ret = ST_OK;
 	}
@@ -227,15 +227,17 @@ bool admit_wants_room(const struct writer *w)
 enum status admit_make_room(struct writer *w, int64_t deadline_ns, bool *ret_done)
 {
 	enum status st = measure(w);
-	size_t count = 1;
-	while (!st && count && !has_room(w, share(w, HIGH_BYTES, 16)) &&
+	bool has_more = true;
+	while (!st && has_more && !has_room(w, share(w, HIGH_BYTES, 16)) &&
 	       now_mono_ns() < deadline_ns) {
+		size_t count = 0;
 		st = evict_some(&w->store.queue, w->limits.may_evict,
 				(enum record_class)LEAST_URGENT, &count);
-		if (!st)
+		if (!st && count)
 			st = measure(w);
+		has_more = count || evict_is_searching(&w->store.queue);
 	}
 	if (!st)
-		*ret_done = !count || has_room(w, share(w, HIGH_BYTES, 16));
+		*ret_done = !has_more || has_room(w, share(w, HIGH_BYTES, 16));
 	return st;
 }

@@ -133,6 +133,8 @@ enum status depart_delivery(struct queue *q, int64_t batch_id, int64_t destinati
 	st = let_go(q, batch_id, is, &d, outcome, why);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, batch_id, &other);
+	if (!st && is == DELIVERY_READY)
+		st = unwanted_left(q, batch_id, d.class);
 	return st == ST_END ? drop_payload(q, batch_id) : st;
 }
 

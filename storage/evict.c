@@ -8,13 +8,14 @@
  * (queue.when_full: reject). A batch goes whole, for all its destinations: only that frees its
  * payload. Oldest is the smallest id: ids follow the order of receipt.
  *
- * The partial indexes give each destination's front, and the smallest of these fronts is the oldest
- * of all. For (1) what somebody waits for is gone past, LOOK_MAX deliveries at most of each
- * destination and class: behind more of them (1) is not found, and goes in its turn as (2) does. So
- * a slice costs the same in a queue of any length. */
+ * Nothing is scanned for (2): the partial indexes give each destination's front, and the smallest
+ * of these fronts is the oldest of all. So a slice costs the same in a queue of any length. For (1)
+ * dead letters that somebody else still waits for have to be passed. That search is done in steps
+ * of ROUNDS slices and remembers where it is (storage/unwanted.c). While it is not through, nothing
+ * of (2) goes. */
 #include "storage/evict.h"
 
-enum { LOOK_MAX = 512 };
+enum { ROUNDS = 16 };
 
 static bool is_before(const struct depart_item *a, const struct depart_item *b)
 {
@@ -37,41 +38,38 @@ static void insert(struct evict_front *f, const struct depart_item *item)
 	f->items[i] = *item;
 }
 
-enum status evict_add_front(struct queue *q, enum delivery_state state, int64_t destination_id,
-			    int class, struct evict_front *f)
+static enum status add_front(struct queue *q, enum delivery_state state, int64_t destination_id,
+			     int class, int64_t after_id, struct evict_front *f)
 {
 	struct depart_item items[EVICT_SLICE];
 	size_t n = 0;
-	enum status st = depart_list(q, state, destination_id, class, 0, items, EVICT_SLICE, &n);
+	enum status st =
+		depart_list(q, state, destination_id, class, after_id, items, EVICT_SLICE, &n);
 	for (size_t i = 0; i < n && !st; i++)
 		insert(f, &items[i]);
 	return st;
 }
 
-/* Of these, the ones that no destination waits for: what stands in front of them is gone past, up
- * to LOOK_MAX. */
-static enum status add_unwanted(struct queue *q, enum delivery_state state, int64_t destination_id,
-				int class, struct evict_front *f)
+enum status evict_add_front(struct queue *q, enum delivery_state state, int64_t destination_id,
+			    int class, struct evict_front *f)
 {
-	struct depart_item items[EVICT_SLICE];
-	size_t found = 0;
-	size_t n = EVICT_SLICE;
-	int64_t after_id = 0;
-	enum status st = ST_OK;
-	for (int seen = 0; seen < LOOK_MAX && n == EVICT_SLICE && found < EVICT_SLICE && !st;
-	     seen += EVICT_SLICE) {
-		st = depart_list(q, state, destination_id, class, after_id, items, EVICT_SLICE, &n);
-		for (size_t i = 0; i < n && !st; i++) {
-			bool is_awaited = false;
-			st = depart_is_awaited(q, items[i].batch_id, &is_awaited);
-			if (st || is_awaited)
-				continue;
-			insert(f, &items[i]);
-			found++;
-		}
-		after_id = n ? items[n - 1].batch_id : after_id;
+	return add_front(q, state, destination_id, class, 0, f);
+}
+
+/* Those for which some destination waits are not for nobody. */
+static enum status drop_awaited(struct queue *q, struct evict_front *f)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < f->count; i++) {
+		bool is_awaited = false;
+		enum status st = depart_is_awaited(q, f->items[i].batch_id, &is_awaited);
+		if (st)
+			return st;
+		if (!is_awaited)
+			f->items[kept++] = f->items[i];
 	}
-	return st;
+	f->count = kept;
+	return ST_OK;
 }
 
 struct search {
@@ -79,16 +77,46 @@ struct search {
 	size_t count;
 };
 
+/* What became unwanted behind the search: it is older than what is before it. */
+static enum status take_freed(struct queue *q, int class, struct evict_front *f)
+{
+	int64_t id = 1;
+	while (f->count < EVICT_SLICE &&
+	       (id = unwanted_take(&q->unwanted, (enum record_class) class)) > 0)
+		f->items[f->count++] = (struct depart_item){ .batch_id = id };
+	/* Some may have been replayed since. */
+	return drop_awaited(q, f);
+}
+
+/* The next slice of the search. *ret_end: there is no more. */
+static enum status search_slice(struct queue *q, const struct search *s, int class,
+				struct evict_front *f, bool *ret_end)
+{
+	int64_t *after = &q->unwanted.after[class];
+	enum status st = ST_OK;
+	f->count = 0;
+	for (size_t i = 0; i < s->count && !st; i++) {
+		st = add_front(q, DELIVERY_DEAD, s->places[i].id, class, *after, f);
+		if (!st && !s->places[i].is_configured)
+			st = add_front(q, DELIVERY_READY, s->places[i].id, class, *after, f);
+	}
+	*ret_end = f->count < EVICT_SLICE;
+	if (!st && f->count)
+		*after = f->items[f->count - 1].batch_id;
+	return st ? st : drop_awaited(q, f);
+}
+
 /* (1) */
-static enum status find_unwanted(struct queue *q, const struct search *s, int class,
+static enum status find_unwanted(struct queue *q, const struct search *s, int class, int *io_rounds,
 				 struct evict_front *f)
 {
-	enum status st = ST_OK;
-	for (size_t i = 0; i < s->count && !st; i++) {
-		st = add_unwanted(q, DELIVERY_DEAD, s->places[i].id, class, f);
-		if (!st && !s->places[i].is_configured)
-			st = add_unwanted(q, DELIVERY_READY, s->places[i].id, class, f);
+	bool is_end = false;
+	enum status st = take_freed(q, class, f);
+	while (!st && !f->count && !is_end && *io_rounds > 0) {
+		(*io_rounds)--;
+		st = search_slice(q, s, class, f, &is_end);
 	}
+	q->unwanted.is_open = !f->count && !is_end;
 	return st;
 }
 
@@ -106,12 +134,16 @@ static enum status find_front(struct queue *q, const bool *may_evict, enum recor
 			      struct evict_front *f)
 {
 	struct search s;
+	int rounds = ROUNDS;
 	f->count = 0;
+	q->unwanted.is_open = false;
 	enum status st = depart_destinations(q, s.places, &s.count);
-	for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !st && !f->count; c--)
+	for (int c = RECORD_CLASS_COUNT - 1;
+	     c >= (int)arriving && !st && !f->count && !q->unwanted.is_open; c--)
 		if (may_evict[c])
-			st = find_unwanted(q, &s, c, f);
-	for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !st && !f->count; c--)
+			st = find_unwanted(q, &s, c, &rounds, f);
+	for (int c = RECORD_CLASS_COUNT - 1;
+	     c >= (int)arriving && !st && !f->count && !q->unwanted.is_open; c--)
 		if (may_evict[c])
 			st = find_wanted(q, &s, c, f);
 	return st;
@@ -130,12 +162,27 @@ enum status evict_some(struct queue *q, const bool may_evict[RECORD_CLASS_COUNT]
 	return st;
 }
 
+bool evict_is_searching(const struct queue *q)
+{
+	return q->unwanted.is_open;
+}
+
+/* Whatever is stored of such a class may go: in (1) or in (2). */
 enum status evict_can(struct queue *q, const bool may_evict[RECORD_CLASS_COUNT],
 		      enum record_class arriving, bool *ret)
 {
-	struct evict_front f;
-	enum status st = find_front(q, may_evict, arriving, &f);
+	struct search s;
+	size_t n = 0;
+	enum status st = depart_destinations(q, s.places, &s.count);
+	for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !st && !n; c--)
+		for (size_t i = 0; i < s.count && may_evict[c] && !st && !n; i++) {
+			struct depart_item item;
+			st = depart_list(q, DELIVERY_READY, s.places[i].id, c, 0, &item, 1, &n);
+			if (!st && !n)
+				st = depart_list(q, DELIVERY_DEAD, s.places[i].id, c, 0, &item, 1,
+						 &n);
+		}
 	if (!st)
-		*ret = f.count > 0;
+		*ret = n > 0;
 	return st;
 }

@@ -8,9 +8,11 @@
 enum { EVICT_SLICE = 16 };
 
 /* Let the next few batches go, for the sake of data of the class `arriving`. may_evict[c]: batches
- * of class c may go. *ret_count 0: there is nothing that may. */
+ * of class c may go. *ret_count 0: there is nothing that may, unless evict_is_searching: then call
+ * again. */
 MUST_USE enum status evict_some(struct queue *q, const bool may_evict[RECORD_CLASS_COUNT],
 				enum record_class arriving, size_t *ret_count);
+bool evict_is_searching(const struct queue *q);
 /* There is something that may go. Reads only. */
 MUST_USE enum status evict_can(struct queue *q, const bool may_evict[RECORD_CLASS_COUNT],
 			       enum record_class arriving, bool *ret);

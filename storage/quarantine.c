@@ -22,6 +22,7 @@
 #include "storage/file_checks.h"
 
 #define DAMAGED ".damaged-"
+enum { STAMP = 16 /* 20261123T090000Z */, TRIES = 1000 };
 
 static bool exists(const char *name)
 {
@@ -37,16 +38,23 @@ static void join(char ret[PATH_MAX], const char *a, const char *b)
 	(void)snprintf(ret + n, PATH_MAX - n, "%s", b);
 }
 
-/* A name that nothing has yet: neither a file nor a WAL. */
-static void choose_name(const char *path, int64_t wall_ns, char ret[PATH_MAX])
+/* A name that nothing has yet, neither a file nor a WAL, and that sorts behind `newest`: the order
+ * in which files were set aside is read from their names, whatever the wall clock says. */
+static void choose_name(const char *path, int64_t wall_ns, const char *newest, char ret[PATH_MAX])
 {
 	time_t s = (time_t)(wall_ns / NS_PER_S);
 	struct tm tm;
 	char stamp[32];
 	char suffix[64];
 	char wal[PATH_MAX];
+	char mark[PATH_MAX];
 	(void)gmtime_r(&s, &tm);
 	(void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+	join(mark, path, DAMAGED);
+	size_t head = strlen(mark);
+	/* A clock that was behind: the stamp is the newest one's. */
+	if (strlen(newest) >= head + STAMP && strncmp(newest + head, stamp, STAMP) > 0)
+		(void)snprintf(stamp, sizeof(stamp), "%.*s", STAMP, newest + head);
 	for (int i = 1;; i++) {
 		if (i == 1)
 			(void)snprintf(suffix, sizeof(suffix), DAMAGED "%s", stamp);
@@ -54,7 +62,7 @@ static void choose_name(const char *path, int64_t wall_ns, char ret[PATH_MAX])
 			(void)snprintf(suffix, sizeof(suffix), DAMAGED "%s-%d", stamp, i);
 		join(ret, path, suffix);
 		join(wal, ret, "-wal");
-		if (!exists(ret) && !exists(wal))
+		if ((i > TRIES || strcmp(ret, newest) > 0) && !exists(ret) && !exists(wal))
 			return;
 	}
 }
@@ -88,17 +96,15 @@ enum status quarantine_file(const char *path, int64_t wall_ns, char ret_name[PAT
 	struct newest newest = { .name = "" };
 	join(from_wal, path, "-wal");
 	join(shm, path, "-shm");
-	enum status st = ST_OK;
 	bool is_orphan = !exists(path) && exists(from_wal);
-	if (is_orphan)
-		st = quarantine_each(path, keep_newest, &newest, e);
+	enum status st = quarantine_each(path, keep_newest, &newest, e);
 	if (st)
 		return st;
 	join(to_wal, newest.name, "-wal");
-	if (newest.name[0] && !exists(to_wal)) {
+	if (is_orphan && newest.name[0] && !exists(to_wal)) {
 		(void)snprintf(ret_name, PATH_MAX, "%s", newest.name);
 	} else {
-		choose_name(path, wall_ns, ret_name);
+		choose_name(path, wall_ns, newest.name, ret_name);
 		join(to_wal, ret_name, "-wal");
 	}
 	st = rename_file(path, ret_name, e);

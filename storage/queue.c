@@ -75,6 +75,7 @@ void queue_rollback(struct queue *q)
 {
 	q->total_count = 0;
 	q->departed_count = 0;
+	unwanted_forget(&q->unwanted);
 	/* SQLite rolls back by itself on the grave errors. */
 	if (queue_is_open(q))
 		(void)sqlite3_exec(q->db, "ROLLBACK", NULL, NULL, NULL);
@@ -136,8 +137,9 @@ static enum status insert_batch_row(struct queue *q, const struct queue_batch *b
 	stmt_bind_nonzero(s, 13, b->first_time_ns);
 	stmt_bind_nonzero(s, 14, b->last_time_ns);
 	stmt_bind_words(s, 15, b->preview);
-	if (b->received_mono_ns && q->boot.this.id) {
-		stmt_bind_int(s, 16, q->boot.this.id);
+	int64_t boot = b->boot ? b->boot : q->boot.this.id;
+	if (b->received_mono_ns && boot) {
+		stmt_bind_int(s, 16, boot);
 		stmt_bind_int(s, 17, b->received_mono_ns);
 	}
 	return stmt_run(s, &q->err);
@@ -244,6 +246,8 @@ enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *
 	enum status st = queue_run(q, Q_DELIVERY_DELETE, d->batch_id, d->destination_id);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, d->batch_id, &other);
+	if (!st && d->state == DELIVERY_READY)
+		st = unwanted_left(q, d->batch_id, d->class);
 	if (st != ST_END)
 		return st;
 	st = queue_run(q, Q_PAYLOAD_DELETE, d->batch_id, 0);
@@ -321,7 +325,8 @@ static enum status settle_kept(struct queue *q, const struct settlement *s,
 	stmt_bind_nonzero(u, 5, s->status);
 	stmt_bind_words(u, 6, bytes_str(s->error));
 	queue_bind_moment(q, u, 7);
-	return stmt_run(u, &q->err);
+	st = stmt_run(u, &q->err);
+	return st || to != DELIVERY_DEAD ? st : unwanted_left(q, d->batch_id, d->class);
 }
 
 /* What was taken of it before, in parts: counted, and not owed any more. */

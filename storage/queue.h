@@ -9,6 +9,7 @@
 #include "storage/boot.h"
 #include "storage/gone.h"
 #include "storage/stmt.h"
+#include "storage/unwanted.h"
 #include "storage/writer.h"
 
 enum { QUEUE_STATEMENTS_MAX = 80, QUEUE_TOTALS_MAX = 256, QUEUE_LOSSES_MAX = 64 };
@@ -35,13 +36,14 @@ struct queue_departed {
 
 struct queue {
 	sqlite3 *db;
-	struct boot boot;   /* new batches are of it; id 0: not registered */
-	struct err err;     /* the words of the last failure */
-	bool has_losses;    /* rows for the ledger, in the open transaction */
-	uint64_t ignored;   /* settlement items of deliveries that were not there, or not ready */
-	int64_t last_id;    /* of the last batch that was inserted, committed or not */
-	bool has_moved;     /* something is owed to another destination now: it should be rung */
-	struct gone gone;   /* what left since the file was opened */
+	struct boot boot; /* new batches are of it; id 0: not registered */
+	struct err err;   /* the words of the last failure */
+	bool has_losses;  /* rows for the ledger, in the open transaction */
+	uint64_t ignored; /* settlement items of deliveries that were not there, or not ready */
+	int64_t last_id;  /* of the last batch that was inserted, committed or not */
+	bool has_moved;   /* something is owed to another destination now: it should be rung */
+	struct gone gone; /* what left since the file was opened */
+	struct unwanted unwanted;
 	size_t total_count; /* private below: what the open transaction adds to `totals` */
 	struct queue_total totals[QUEUE_TOTALS_MAX];
 	size_t departed_count;
@@ -52,7 +54,8 @@ struct queue {
 /* A batch as it is stored. Everything is borrowed. */
 struct queue_batch {
 	int64_t received_at_ns;
-	int64_t received_mono_ns; /* now_boot_ns() of this boot; 0: unknown */
+	int64_t received_mono_ns; /* now_boot_ns(); 0: unknown */
+	int64_t boot;             /* of it; 0: this one */
 	enum signal signal;
 	enum record_class class;
 	struct bytes tenant;

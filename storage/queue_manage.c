@@ -106,6 +106,7 @@ enum status queue_set_configured(struct queue *q, const int64_t *ids, size_t cou
 	enum status st = queue_statement(q, Q_DESTINATION_CONFIGURE, &s);
 	if (st)
 		return st;
+	unwanted_forget(&q->unwanted);
 	stmt_bind_int(s, 2, 0); /* ?1 stays NULL: all of them */
 	st = stmt_run(s, &q->err);
 	for (size_t i = 0; i < count && !st; i++)
@@ -155,6 +156,9 @@ static enum status move_delivery(struct queue *q, int64_t from_id, const struct 
 					   m->signal);
 	if (!st)
 		st = queue_run(q, Q_DELIVERY_DELETE, m->batch_id, from_id);
+	/* Those who have it already have perhaps refused it. */
+	if (!st)
+		st = unwanted_left(q, m->batch_id, m->class);
 	return st ? st : queue_count(q, from_id, m->signal, OUTCOME_ACCEPTED, -m->records);
 }
 

@@ -67,6 +67,9 @@ static enum status move(struct queue *q, const struct queue_delivery *d, int64_t
 		st = queue_count(q, to_id, d->signal, OUTCOME_ACCEPTED, d->records);
 	else if (!st)
 		st = queue_run(q, Q_DELIVERY_DELETE, d->batch_id, d->destination_id);
+	/* To one that is not configured, perhaps. */
+	if (!st)
+		st = unwanted_left(q, d->batch_id, d->class);
 	return st ? st :
 		    queue_count(q, d->destination_id, d->signal, OUTCOME_ACCEPTED, -d->records);
 }

@@ -2,8 +2,8 @@
  *
  * It works through the rows of `salvages` that are 'running', one file after the other:
  *
- *   find -> open -> adopt what it knew of older ones -> pass what is done, counting it
- *        -> read a group -> move it -> read a group ... -> finish
+ *   find -> open -> adopt what it knew of older ones -> take its totals, and its ledger in slices
+ *        -> pass what is done, counting it -> read a group -> move it -> read a group ... -> finish
  *
  * The file that was set aside last comes first: what it holds of older ones is not moved twice.
  *
@@ -38,6 +38,7 @@ enum {
 	GROUP_BYTES = 1 << 20,
 	BATCH_BYTES_MAX = 160 << 20
 };
+#define LEDGER_END   INT64_MAX
 #define IDLE_NS      (2 * NS_PER_S)
 #define WAIT_FIRST   (50 * NS_PER_MS)
 #define WAIT_LONGEST (30 * NS_PER_S)
@@ -178,7 +179,7 @@ static void count_missing(struct salvage *s, struct salvage_file *f)
 	size_t count = 0;
 	struct salvage_job *j = s->job;
 	j->missing_count = 0;
-	j->is_unknown = !f || salvage_file_totals(f, totals, SALVAGE_TOTALS_MAX, &count) != ST_OK;
+	j->is_unknown = !f || salvage_tables_owed(f, totals, SALVAGE_TOTALS_MAX, &count) != ST_OK;
 	for (size_t i = 0; i < count && !j->is_unknown; i++) {
 		int64_t missing = totals[i].records - found_records(s, &totals[i]);
 		const struct salvage_place *p = find_place(s, f, totals[i].destination_id);
@@ -195,8 +196,62 @@ static void count_missing(struct salvage *s, struct salvage_file *f)
 static enum status adopt_past(struct salvage *s, struct salvage_file *f)
 {
 	struct salvage_job *j = s->job;
-	salvage_file_past(f, j->past, SALVAGE_PAST_MAX, &j->past_count);
+	salvage_tables_past(f, j->past, SALVAGE_PAST_MAX, &j->past_count);
 	return j->past_count ? run_until_done(s, salvage_adopt) : ST_OK;
+}
+
+static enum status take_totals(struct salvage *s, struct salvage_file *f)
+{
+	struct salvage_job *j = s->job;
+	j->outcome_count = 0;
+	if (salvage_tables_outcomes(f, j->outcomes, SALVAGE_OUTCOMES_MAX, &j->outcome_count))
+		log_warn("salvage.totals_unreadable",
+			 "path=%s next=\"the balance begins anew, with what is moved over\"",
+			 LOG_QUOTE(j->row.path));
+	for (size_t i = 0; i < j->outcome_count; i++)
+		(void)find_place(s, f, j->outcomes[i].destination_id);
+	j->places = s->places;
+	j->place_count = s->place_count;
+	enum status st = run_until_done(s, salvage_take_totals);
+	if (!st)
+		j->row.next_loss_id = 1;
+	return st;
+}
+
+/* Up to the end, which is LEDGER_END. */
+static enum status take_ledger(struct salvage *s, struct salvage_file *f)
+{
+	struct salvage_job *j = s->job;
+	bool is_whole = true;
+	enum status st = ST_OK;
+	/* Where it is not known what was reported, years of losses are not reported once more. */
+	bool is_known = salvage_tables_reported(f, &j->reported) == ST_OK;
+	j->reported = is_known ? j->reported : INT64_MAX;
+	while (!st && j->row.next_loss_id < LEDGER_END) {
+		bool is_whole_slice = true;
+		salvage_tables_losses(f, j->row.next_loss_id, j->losses, SALVAGE_LOSSES_MAX,
+				      &j->loss_count, &j->next_loss_id, &is_whole_slice);
+		is_whole = is_whole && is_whole_slice;
+		j->next_loss_id = j->next_loss_id ? j->next_loss_id : LEDGER_END;
+		for (size_t i = 0; i < j->loss_count; i++)
+			(void)find_place(s, f, j->losses[i].destination_id);
+		j->places = s->places;
+		j->place_count = s->place_count;
+		st = run_until_done(s, salvage_take_losses);
+		if (!st)
+			j->row.next_loss_id = j->next_loss_id;
+	}
+	if (!is_whole || !is_known)
+		log_warn("salvage.ledger_unreadable", "path=%s rows=%s reported=%s",
+			 LOG_QUOTE(j->row.path), is_whole ? "all" : "some",
+			 is_known ? "known" : "unknown");
+	return st;
+}
+
+static enum status take_books(struct salvage *s, struct salvage_file *f)
+{
+	enum status st = s->job->row.next_loss_id ? ST_OK : take_totals(s, f);
+	return st || s->job->row.next_loss_id == LEDGER_END ? st : take_ledger(s, f);
 }
 
 /* Count through what was dealt with before. */
@@ -261,6 +316,8 @@ static void note_moved(struct salvage_job *j)
 static enum status move_all(struct salvage *s, struct salvage_file *f)
 {
 	enum status st = adopt_past(s, f);
+	if (!st)
+		st = take_books(s, f);
 	if (!st)
 		st = pass_done(s, f);
 	while (!st && (st = read_group(s, f)) == ST_OK) {

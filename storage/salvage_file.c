@@ -30,7 +30,15 @@ enum {
 	GAP_MAX = 200000,
 	ROW_MAX = 128 << 20,
 	DESTINATION_IDS_MAX = 1024,
+	BOOTS_MAX = 256,
 	URI_MAX = 3 * SALVAGE_PATH_MAX
+};
+
+/* A row of its `boots`. */
+struct known_boot {
+	int64_t id;
+	int64_t offset_ns;
+	char name[SALVAGE_BOOT_MAX];
 };
 
 struct salvage_file {
@@ -45,19 +53,23 @@ struct salvage_file {
 	const atomic_bool *stop;
 	int64_t first_id;
 	int64_t last_id; /* INT64_MAX: not known */
+	size_t boot_count;
+	struct known_boot boots[BOOTS_MAX]; /* the newest */
 };
 
 static const char BATCH_SQL[] =
 	"SELECT id, received_at, signal, class, encoding, requests, records, raw_bytes,"
 	" stored_bytes, first_time, last_time, crc, tenant, service, preview"
 	" FROM batches WHERE id >= ?1 ORDER BY id LIMIT 1";
-/* The corrected time of receipt. Boots of that file are not this one's: it is kept as wall time. */
-static const char TIME_SQL[] = "SELECT t.offset_ns + b.received_mono FROM batches b JOIN boots t"
-			       " ON t.id = b.boot WHERE b.id = ?1";
+static const char TIME_SQL[] = "SELECT boot, received_mono FROM batches WHERE id = ?1";
 static const char BODY_SQL[] = "SELECT body FROM payloads WHERE batch_id = ?1";
 static const char OWED_SQL[] =
-	"SELECT destination_id, state, records, attempts, last_attempt_at, last_status, last_error"
-	" FROM deliveries WHERE batch_id = ?1";
+	"SELECT destination_id, state, records, attempts, last_attempt_at, last_status, last_error,"
+	" last_boot, last_mono FROM deliveries WHERE batch_id = ?1";
+/* Of version 1. */
+static const char OWED_1_SQL[] =
+	"SELECT destination_id, state, records, attempts, last_attempt_at, last_status, last_error,"
+	" NULL, NULL FROM deliveries WHERE batch_id = ?1";
 /* Both are covered by their index: the table itself is not touched. */
 static const char READY_SQL[] =
 	"SELECT destination_id FROM deliveries INDEXED BY deliveries_ready"
@@ -97,6 +109,32 @@ static void find_range(struct salvage_file *f)
 		f->first_id = 1;
 	if (f->last_id == 0)
 		f->last_id = INT64_MAX;
+}
+
+struct bytes salvage_file_column(sqlite3_stmt *s, int i)
+{
+	/* The pointer first: it may convert, which changes the length. */
+	const void *p = sqlite3_column_blob(s, i);
+	return bytes_of(p, p ? (size_t)sqlite3_column_bytes(s, i) : 0);
+}
+
+/* As many as can be read. */
+static void read_boots(struct salvage_file *f)
+{
+	static const char sql[] = "SELECT id, offset_ns, boot_id FROM boots ORDER BY id DESC";
+	sqlite3_stmt *s = NULL;
+	prepare(f->db, sql, &s);
+	while (s && f->boot_count < BOOTS_MAX && stmt_step(s, NULL) == ST_OK) {
+		struct known_boot *b = &f->boots[f->boot_count];
+		struct bytes name = salvage_file_column(s, 2);
+		*b = (struct known_boot){ .id = sqlite3_column_int64(s, 0),
+					  .offset_ns = sqlite3_column_int64(s, 1) };
+		if (name.n == 0 || name.n >= sizeof(b->name))
+			continue;
+		memcpy(b->name, name.p, name.n);
+		f->boot_count++;
+	}
+	(void)sqlite3_finalize(s);
 }
 
 /* writable_schema makes SQLite pass over entries of the schema that make no sense, instead of
@@ -199,6 +237,8 @@ enum status salvage_file_open(const char *path, const atomic_bool *stop, struct 
 	prepare(f->db, TIME_SQL, &f->time);
 	prepare(f->db, BODY_SQL, &f->body);
 	prepare(f->db, OWED_SQL, &f->owed);
+	if (!f->owed)
+		prepare(f->db, OWED_1_SQL, &f->owed);
 	prepare(f->db, READY_SQL, &f->owed_by_index[0]);
 	prepare(f->db, DEAD_SQL, &f->owed_by_index[1]);
 	prepare(f->db, DESTINATION_SQL, &f->destination);
@@ -207,6 +247,7 @@ enum status salvage_file_open(const char *path, const atomic_bool *stop, struct 
 		return err_set(e, ST_NO_MEMORY, "%s: no memory to read it", path);
 	}
 	find_range(f);
+	read_boots(f);
 	*ret = f;
 	return ST_OK;
 }
@@ -229,15 +270,22 @@ void salvage_file_close(struct salvage_file *f)
 
 /* ---- one batch ---- */
 
-static struct bytes column_bytes(sqlite3_stmt *s, int i)
+void salvage_file_moment(const struct salvage_file *f, int64_t at_ns, int64_t boot, int64_t mono_ns,
+			 struct salvage_moment *ret)
 {
-	/* The pointer first: it may convert, which changes the length. */
-	const void *p = sqlite3_column_blob(s, i);
-	return bytes_of(p, p ? (size_t)sqlite3_column_bytes(s, i) : 0);
+	int64_t corrected = 0;
+	*ret = (struct salvage_moment){ .at_ns = at_ns, .mono_ns = mono_ns };
+	for (size_t i = 0; i < f->boot_count && boot; i++) {
+		const struct known_boot *b = &f->boots[i];
+		if (b->id != boot)
+			continue;
+		memcpy(ret->boot, b->name, sizeof(ret->boot));
+		if (!__builtin_add_overflow(b->offset_ns, mono_ns, &corrected) && corrected > 0)
+			ret->at_ns = corrected;
+	}
 }
 
-/* A word of a closed set: its index, or -1. */
-static int find_signal(struct bytes word)
+int salvage_file_signal(struct bytes word)
 {
 	for (int i = 0; i < SIGNAL_COUNT; i++)
 		if (bytes_equal(word, bytes_str(signal_text((enum signal)i))))
@@ -263,7 +311,7 @@ static int find_encoding(struct bytes word)
 
 static enum status take_text(sqlite3_stmt *s, int i, struct buf *out, struct salvage_text *ret)
 {
-	struct bytes text = column_bytes(s, i);
+	struct bytes text = salvage_file_column(s, i);
 	*ret = (struct salvage_text){ .at = out->n, .n = text.n };
 	return buf_append(out, text);
 }
@@ -271,11 +319,11 @@ static enum status take_text(sqlite3_stmt *s, int i, struct buf *out, struct sal
 /* ST_CORRUPT: the row makes no sense. */
 static enum status take_batch(sqlite3_stmt *s, struct buf *out, struct salvage_batch *b)
 {
-	int signal = find_signal(column_bytes(s, 2));
-	int class = find_class(column_bytes(s, 3));
-	int encoding = find_encoding(column_bytes(s, 4));
+	int signal = salvage_file_signal(salvage_file_column(s, 2));
+	int class = find_class(salvage_file_column(s, 3));
+	int encoding = find_encoding(salvage_file_column(s, 4));
 	*b = (struct salvage_batch){ .id = sqlite3_column_int64(s, 0),
-				     .received_at = sqlite3_column_int64(s, 1),
+				     .received.at_ns = sqlite3_column_int64(s, 1),
 				     .requests = sqlite3_column_int64(s, 5),
 				     .records = sqlite3_column_int64(s, 6),
 				     .raw_bytes = sqlite3_column_int64(s, 7),
@@ -285,7 +333,7 @@ static enum status take_batch(sqlite3_stmt *s, struct buf *out, struct salvage_b
 				     .crc = (uint32_t)sqlite3_column_int64(s, 11) };
 	if (signal < 0 || class < 0 || encoding < 0 || b->records < 0 || b->records > UINT32_MAX ||
 	    b->raw_bytes < 0 || b->stored_bytes < 0 || b->stored_bytes > ROW_MAX ||
-	    b->received_at < 0)
+	    b->received.at_ns < 0)
 		return ST_CORRUPT;
 	b->signal = (enum signal)signal;
 	b->class = (enum record_class) class;
@@ -306,8 +354,8 @@ static void correct_time(struct salvage_file *f, struct salvage_batch *b)
 	stmt_bind_int(f->time, 1, b->id);
 	if (stmt_step(f->time, NULL) != ST_OK)
 		return;
-	if (sqlite3_column_int64(f->time, 0) > 0)
-		b->received_at = sqlite3_column_int64(f->time, 0);
+	salvage_file_moment(f, b->received.at_ns, sqlite3_column_int64(f->time, 0),
+			    sqlite3_column_int64(f->time, 1), &b->received);
 	stmt_reset(f->time);
 }
 
@@ -318,7 +366,7 @@ static enum status take_body(struct salvage_file *f, struct buf *out, struct sal
 	stmt_bind_int(f->body, 1, b->id);
 	if (stmt_step(f->body, NULL) != ST_OK)
 		return ST_OK;
-	struct bytes body = column_bytes(f->body, 0);
+	struct bytes body = salvage_file_column(f->body, 0);
 	if (body.n == (size_t)b->stored_bytes && crc32_z(0, body.p, body.n) == b->crc) {
 		st = take_text(f->body, 0, out, &b->body);
 		b->has_body = !st;
@@ -336,22 +384,24 @@ static bool is_owed(const struct salvage_batch *b, int64_t destination_id)
 }
 
 /* A row of OWED_SQL. Rows that make no sense are left to the indexes. */
-static enum status take_owed(sqlite3_stmt *s, struct buf *out, struct salvage_batch *b)
+static enum status take_owed(const struct salvage_file *f, struct buf *out, struct salvage_batch *b)
 {
-	struct bytes state = column_bytes(s, 1);
+	sqlite3_stmt *s = f->owed;
+	struct bytes state = salvage_file_column(s, 1);
 	bool is_dead = bytes_equal(state, bytes_str(delivery_state_text(DELIVERY_DEAD)));
 	bool is_ready = bytes_equal(state, bytes_str(delivery_state_text(DELIVERY_READY)));
 	struct salvage_owed owed = { .destination_id = sqlite3_column_int64(s, 0),
 				     .is_dead = is_dead,
 				     .records = sqlite3_column_int64(s, 2),
 				     .attempts = sqlite3_column_int64(s, 3),
-				     .last_attempt_at = sqlite3_column_int64(s, 4),
 				     .last_status = sqlite3_column_int64(s, 5) };
 	if ((!is_dead && !is_ready) || owed.records < 0 || owed.records > b->records ||
 	    owed.attempts < 0 || owed.destination_id <= 0 || b->owed_count == SALVAGE_OWED_MAX)
 		return ST_CORRUPT;
 	if (is_owed(b, owed.destination_id))
 		return ST_OK;
+	salvage_file_moment(f, sqlite3_column_int64(s, 4), sqlite3_column_int64(s, 7),
+			    sqlite3_column_int64(s, 8), &owed.last_attempt);
 	enum status st = take_text(s, 6, out, &owed.last_error);
 	if (!st)
 		b->owed[b->owed_count++] = owed;
@@ -389,7 +439,7 @@ static enum status take_all_owed(struct salvage_file *f, struct buf *out, struct
 		stmt_bind_int(f->owed, 1, b->id);
 		is_whole = true;
 		while ((st = stmt_step(f->owed, NULL)) == ST_OK) {
-			st = take_owed(f->owed, out, b);
+			st = take_owed(f, out, b);
 			if (st == ST_CORRUPT)
 				is_whole = false;
 			else if (st)
@@ -487,8 +537,8 @@ enum status salvage_file_next(struct salvage_file *f, int64_t from, bool with_bo
 /* A row that starts with a name, then a kind. False: it does not fit. */
 static bool take_names(sqlite3_stmt *s, char name[SALVAGE_NAME_MAX], char kind[SALVAGE_NAME_MAX])
 {
-	struct bytes n = column_bytes(s, 0);
-	struct bytes k = column_bytes(s, 1);
+	struct bytes n = salvage_file_column(s, 0);
+	struct bytes k = salvage_file_column(s, 1);
 	if (n.n == 0 || n.n >= SALVAGE_NAME_MAX || k.n == 0 || k.n >= SALVAGE_NAME_MAX)
 		return false;
 	(void)snprintf(name, SALVAGE_NAME_MAX, "%.*s", (int)n.n, (const char *)n.p);
@@ -519,54 +569,17 @@ enum status salvage_file_destination(struct salvage_file *f, int64_t id,
 	return is_found ? ST_OK : ST_NOT_FOUND;
 }
 
-enum status salvage_file_totals(struct salvage_file *f, struct salvage_total *ret, size_t max,
-				size_t *ret_count)
+sqlite3 *salvage_file_db(struct salvage_file *f)
 {
-	static const char sql[] =
-		"SELECT destination_id, signal,"
-		" sum(CASE outcome WHEN 'accepted' THEN records ELSE -records END)"
-		" FROM totals GROUP BY 1, 2";
-	sqlite3_stmt *s = NULL;
-	size_t count = 0;
-	enum status st = stmt_prepare(f->db, sql, &s, NULL);
-	while (!st && (st = stmt_step(s, NULL)) == ST_OK) {
-		int signal = find_signal(column_bytes(s, 1));
-		int64_t id = sqlite3_column_int64(s, 0);
-		if (signal < 0 || id <= 0 || count == max) {
-			st = ST_CORRUPT;
-			break;
-		}
-		ret[count++] = (struct salvage_total){ .destination_id = id,
-						       .signal = (enum signal)signal,
-						       .records = sqlite3_column_int64(s, 2) };
-	}
-	(void)sqlite3_finalize(s);
-	if (st != ST_END)
-		return ST_CORRUPT;
-	*ret_count = count;
-	return ST_OK;
+	return f->db;
 }
 
-void salvage_file_past(struct salvage_file *f, struct salvage_past *ret, size_t max,
-		       size_t *ret_count)
+bool salvage_file_is_first_version(const struct salvage_file *f)
 {
-	static const char sql[] = "SELECT path, state = 'done', next_id, batches, records,"
-				  " finished_at FROM salvages ORDER BY id DESC";
-	sqlite3_stmt *s = NULL;
-	size_t count = 0;
-	enum status st = stmt_prepare(f->db, sql, &s, NULL);
-	while (!st && count < max && stmt_step(s, NULL) == ST_OK) {
-		struct bytes path = column_bytes(s, 0);
-		if (path.n == 0 || path.n >= SALVAGE_PATH_MAX)
-			continue;
-		ret[count] = (struct salvage_past){ .is_done = sqlite3_column_int(s, 1) != 0,
-						    .next_id = sqlite3_column_int64(s, 2),
-						    .batches = sqlite3_column_int64(s, 3),
-						    .records = sqlite3_column_int64(s, 4),
-						    .finished_at = sqlite3_column_int64(s, 5) };
-		memcpy(ret[count].path, path.p, path.n);
-		count++;
-	}
-	(void)sqlite3_finalize(s);
-	*ret_count = count;
+	return !f->time;
+}
+
+int64_t salvage_file_last_id(const struct salvage_file *f)
+{
+	return f->last_id == INT64_MAX ? 0 : f->last_id;
 }

@@ -5,12 +5,24 @@
 
 #include <stdatomic.h>
 
-#include "gateway/base/buf.h"
 #include "schema/vocabulary.h"
+#include "storage/stmt.h"
 
 struct salvage_file;
 
-enum { SALVAGE_OWED_MAX = 80, SALVAGE_NAME_MAX = 256, SALVAGE_PATH_MAX = 4096 };
+enum {
+	SALVAGE_OWED_MAX = 80,
+	SALVAGE_NAME_MAX = 256,
+	SALVAGE_PATH_MAX = 4096,
+	SALVAGE_BOOT_MAX = 64
+};
+
+/* When something happened. The numbers of boots are the damaged file's own, so they go by name. */
+struct salvage_moment {
+	int64_t at_ns; /* wall clock, as that file had corrected it; 0: NULL */
+	int64_t mono_ns;
+	char boot[SALVAGE_BOOT_MAX]; /* "": not known */
+};
 
 /* A stretch of the buf that a batch was read into. */
 struct salvage_text {
@@ -23,14 +35,14 @@ struct salvage_owed {
 	bool is_dead;
 	int64_t records;
 	int64_t attempts;
-	int64_t last_attempt_at; /* 0: NULL */
-	int64_t last_status;     /* 0: NULL */
+	struct salvage_moment last_attempt;
+	int64_t last_status; /* 0: NULL */
 	struct salvage_text last_error;
 };
 
 struct salvage_batch {
 	int64_t id; /* of the damaged file */
-	int64_t received_at;
+	struct salvage_moment received;
 	enum signal signal;
 	enum record_class class;
 	enum encoding encoding;
@@ -64,29 +76,17 @@ MUST_USE enum status salvage_file_destination(struct salvage_file *f, int64_t id
 					      char name[SALVAGE_NAME_MAX],
 					      char kind[SALVAGE_NAME_MAX]);
 
-/* What was still owed to a destination by the file's own totals. */
-struct salvage_total {
-	int64_t destination_id;
-	enum signal signal;
-	int64_t records;
-};
-
-/* All of them. ST_CORRUPT: the totals cannot be read in full. */
-MUST_USE enum status salvage_file_totals(struct salvage_file *f, struct salvage_total *ret,
-					 size_t max, size_t *ret_count);
-
-/* A row of its own table `salvages`: of a file that had been set aside before it. */
-struct salvage_past {
-	char path[SALVAGE_PATH_MAX];
-	bool is_done;
-	int64_t next_id;
-	int64_t batches;
-	int64_t records;
-	int64_t finished_at; /* 0: NULL */
-};
-
-/* As many as can be read, up to max. */
-void salvage_file_past(struct salvage_file *f, struct salvage_past *ret, size_t max,
-		       size_t *ret_count);
+/* For storage/salvage_tables.c and storage/inherit.c. */
+sqlite3 *salvage_file_db(struct salvage_file *f);
+/* A file of version 1 has neither boots nor settings. */
+bool salvage_file_is_first_version(const struct salvage_file *f);
+/* The largest batch id that shows anywhere; 0: none does. */
+int64_t salvage_file_last_id(const struct salvage_file *f);
+/* at_ns, by the row of boots where it can be read. boot 0: none. */
+void salvage_file_moment(const struct salvage_file *f, int64_t at_ns, int64_t boot, int64_t mono_ns,
+			 struct salvage_moment *ret);
+/* A word of a closed set: its index, or -1. */
+int salvage_file_signal(struct bytes word);
+struct bytes salvage_file_column(sqlite3_stmt *s, int i);
 
 #endif

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "storage/depart.h"
+#include "storage/queue_sql.h"
 
 const struct salvage_place salvage_unrouted = { .name = "(unrouted)", .kind = "none" };
 static const char UNKNOWN[] = "unknown";
@@ -42,8 +43,9 @@ static enum status run_and_drop(struct queue *q, sqlite3_stmt *s)
 
 enum status salvage_find(struct queue *q, struct write_job *job)
 {
-	static const char sql[] = "SELECT id, path, next_id, batches, records FROM salvages"
-				  " WHERE state = 'running' ORDER BY path DESC LIMIT 1";
+	static const char sql[] =
+		"SELECT id, path, next_id, batches, records, next_loss_id"
+		" FROM salvages WHERE state = 'running' ORDER BY path DESC LIMIT 1";
 	struct salvage_row *row = &job_of(job)->row;
 	sqlite3_stmt *s = NULL;
 	enum status st = one_off(q, sql, &s);
@@ -56,22 +58,24 @@ enum status salvage_find(struct queue *q, struct write_job *job)
 		row->next_id = sqlite3_column_int64(s, 2);
 		row->batches = sqlite3_column_int64(s, 3);
 		row->records = sqlite3_column_int64(s, 4);
+		row->next_loss_id = sqlite3_column_int64(s, 5);
 	}
 	(void)sqlite3_finalize(s);
 	return st == ST_END ? ST_NOT_FOUND : st;
 }
 
 /* (1) */
-static enum status check_row(struct queue *q, const struct salvage_row *row)
+enum status salvage_check_row(struct queue *q, const struct salvage_row *row)
 {
 	static const char sql[] = "SELECT 1 FROM salvages WHERE id = ?1 AND path = ?2"
-				  " AND next_id = ?3 AND state = 'running'";
+				  " AND next_id = ?3 AND next_loss_id = ?4 AND state = 'running'";
 	sqlite3_stmt *s = NULL;
 	enum status st = one_off(q, sql, &s);
 	if (!st) {
 		stmt_bind_int(s, 1, row->id);
 		stmt_bind_text(s, 2, bytes_str(row->path));
 		stmt_bind_int(s, 3, row->next_id);
+		stmt_bind_int(s, 4, row->next_loss_id);
 		st = stmt_step(s, &q->err);
 	}
 	(void)sqlite3_finalize(s);
@@ -96,8 +100,8 @@ static enum status find_place(struct queue *q, const struct salvage_place *p, in
 	return st;
 }
 
-static enum status find_owed_place(struct queue *q, const struct salvage_job *j, int64_t old_id,
-				   int64_t *ret_id)
+enum status salvage_find_place(struct queue *q, const struct salvage_job *j, int64_t old_id,
+			       int64_t *ret_id)
 {
 	for (size_t i = 0; i < j->place_count; i++)
 		if (j->places[i].old_id == old_id)
@@ -109,10 +113,10 @@ enum status salvage_adopt(struct queue *q, struct write_job *job)
 {
 	static const char sql[] =
 		"UPDATE salvages SET state = ?2, next_id = ?3, batches = ?4, records = ?5,"
-		" finished_at = ?6"
-		" WHERE path = ?1 AND state = 'running' AND next_id = 0 AND id <> ?7";
+		" finished_at = ?6, next_loss_id = ?8 WHERE path = ?1 AND state = 'running'"
+		" AND next_id = 0 AND next_loss_id = 0 AND id <> ?7";
 	const struct salvage_job *j = job_of(job);
-	enum status st = check_row(q, &j->row);
+	enum status st = salvage_check_row(q, &j->row);
 	for (size_t i = 0; i < j->past_count && !st; i++) {
 		const struct salvage_past *past = &j->past[i];
 		sqlite3_stmt *s = NULL;
@@ -126,6 +130,7 @@ enum status salvage_adopt(struct queue *q, struct write_job *job)
 		stmt_bind_int(s, 5, past->records);
 		stmt_bind_nonzero(s, 6, past->finished_at);
 		stmt_bind_int(s, 7, j->row.id);
+		stmt_bind_int(s, 8, past->next_loss_id);
 		st = run_and_drop(q, s);
 	}
 	return st;
@@ -147,14 +152,55 @@ static struct bytes text_of(const struct buf *bytes, struct salvage_text t)
 	return bytes_of(bytes->p ? bytes->p + t.at : NULL, t.n);
 }
 
+enum status salvage_find_boot(struct queue *q, const struct salvage_moment *m, int64_t *ret_boot)
+{
+	static const char sql[] =
+		"SELECT id FROM boots WHERE boot_id = ?1 AND (NOT is_set OR id = ?2)";
+	sqlite3_stmt *s = NULL;
+	*ret_boot = 0;
+	if (!m->boot[0])
+		return ST_OK;
+	enum status st = one_off(q, sql, &s);
+	if (!st) {
+		stmt_bind_text(s, 1, bytes_str(m->boot));
+		stmt_bind_int(s, 2, q->boot.this.id);
+		st = stmt_step(s, &q->err);
+	}
+	if (!st)
+		*ret_boot = sqlite3_column_int64(s, 0);
+	(void)sqlite3_finalize(s);
+	return st == ST_END ? ST_OK : st;
+}
+
+/* The moment of a delivery's last attempt, as parameters i (the wall clock), i + 1 and i + 2. One
+ * that is still ahead was told by a clock that was wrong: it was now at the latest. */
+static enum status bind_attempt(struct queue *q, const struct salvage_moment *m, sqlite3_stmt *s,
+				int i)
+{
+	int64_t boot = 0;
+	int64_t now = boot_wall_ns(&q->boot);
+	enum status st = salvage_find_boot(q, m, &boot);
+	if (st)
+		return st;
+	bool is_ahead = !boot && q->boot.this.is_set && m->at_ns > now;
+	stmt_bind_nonzero(s, i, is_ahead ? now : m->at_ns);
+	if (is_ahead)
+		queue_bind_moment(q, s, i + 1);
+	if (boot) {
+		stmt_bind_int(s, i + 1, boot);
+		stmt_bind_int(s, i + 2, m->mono_ns);
+	}
+	return ST_OK;
+}
+
 /* (3) State and history of one delivery that queue_insert has just made. */
 static enum status restore_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
 				    const struct salvage_owed *owed, struct bytes last_error)
 {
 	static const char sql[] =
-		"UPDATE deliveries SET state = ?3, records = ?4, attempts = ?5, last_attempt_at = "
-		"?6,"
-		" last_status = ?7, last_error = ?8 WHERE batch_id = ?1 AND destination_id = ?2";
+		"UPDATE deliveries SET state = ?3, records = ?4, attempts = ?5, last_status = ?6,"
+		" last_error = ?7, last_attempt_at = ?8, last_boot = ?9, last_mono = ?10"
+		" WHERE batch_id = ?1 AND destination_id = ?2";
 	sqlite3_stmt *s = NULL;
 	enum status st = one_off(q, sql, &s);
 	if (st)
@@ -166,10 +212,13 @@ static enum status restore_delivery(struct queue *q, int64_t batch_id, int64_t d
 		bytes_str(delivery_state_text(owed->is_dead ? DELIVERY_DEAD : DELIVERY_READY)));
 	stmt_bind_int(s, 4, owed->records);
 	stmt_bind_int(s, 5, owed->attempts);
-	stmt_bind_nonzero(s, 6, owed->last_attempt_at);
-	stmt_bind_nonzero(s, 7, owed->last_status);
-	stmt_bind_words(s, 8, last_error);
-	return run_and_drop(q, s);
+	stmt_bind_nonzero(s, 6, owed->last_status);
+	stmt_bind_words(s, 7, last_error);
+	st = bind_attempt(q, &owed->last_attempt, s, 8);
+	if (!st)
+		return run_and_drop(q, s);
+	(void)sqlite3_finalize(s);
+	return st;
 }
 
 /* Live ids of all that the batch is owed to. Two that became one are owed once: *ret_of[i] is then
@@ -178,7 +227,7 @@ static enum status find_all_owed(struct queue *q, const struct salvage_job *j,
 				 const struct salvage_batch *b, int64_t *ret_of)
 {
 	for (size_t i = 0; i < b->owed_count; i++) {
-		enum status st = find_owed_place(q, j, b->owed[i].destination_id, &ret_of[i]);
+		enum status st = salvage_find_place(q, j, b->owed[i].destination_id, &ret_of[i]);
 		if (st)
 			return st;
 		for (size_t k = 0; k < i; k++)
@@ -191,8 +240,9 @@ static enum status find_all_owed(struct queue *q, const struct salvage_job *j,
 static enum status move_batch(struct queue *q, const struct salvage_batch *b,
 			      const struct buf *bytes, const int64_t *of)
 {
-	const struct queue_batch row = {
-		.received_at_ns = b->received_at,
+	struct queue_batch row = {
+		.received_at_ns = b->received.at_ns,
+		.received_mono_ns = b->received.mono_ns,
 		.signal = b->signal,
 		.class = b->class,
 		.tenant = text_of(bytes, b->tenant),
@@ -213,7 +263,11 @@ static enum status move_batch(struct queue *q, const struct salvage_batch *b,
 	for (size_t i = 0; i < b->owed_count; i++)
 		if (of[i] > 0)
 			ids[count++] = of[i];
-	enum status st = queue_insert(q, &row, ids, count, &id);
+	enum status st = salvage_find_boot(q, &b->received, &row.boot);
+	if (!row.boot)
+		row.received_mono_ns = 0;
+	if (!st)
+		st = queue_insert(q, &row, ids, count, &id);
 	for (size_t i = 0; i < b->owed_count && !st; i++) {
 		const struct salvage_owed *owed = &b->owed[i];
 		if (of[i] <= 0)
@@ -268,7 +322,7 @@ enum status salvage_move(struct queue *q, struct write_job *job)
 	const struct salvage_job *j = job_of(job);
 	int64_t batches = 0;
 	int64_t records = 0;
-	enum status st = check_row(q, &j->row);
+	enum status st = salvage_check_row(q, &j->row);
 	for (size_t i = 0; i < j->count && !st; i++) {
 		const struct salvage_batch *b = &j->batches[i];
 		int64_t of[SALVAGE_OWED_MAX] = { 0 };
@@ -335,7 +389,7 @@ enum status salvage_finish(struct queue *q, struct write_job *job)
 		"UPDATE salvages SET state = 'done', finished_at = ?2 WHERE id = ?1";
 	const struct salvage_job *j = job_of(job);
 	sqlite3_stmt *s = NULL;
-	enum status st = check_row(q, &j->row);
+	enum status st = salvage_check_row(q, &j->row);
 	for (size_t i = 0; i < j->missing_count && !st; i++)
 		st = lose_missing(q, j, &j->missing[i]);
 	if (!st && j->is_unknown)

@@ -1,20 +1,27 @@
 /* storage/salvage_move.h - the jobs of a salvage: each one is part of a commit of the writer, rows
  * and progress together. Owner: made by the salvage thread, applied on the writer thread. Needs:
- * storage/salvage_file.h, storage/writer.h. */
+ * storage/salvage_tables.h, storage/writer.h. */
 #ifndef STORAGE_SALVAGE_MOVE_H
 #define STORAGE_SALVAGE_MOVE_H
 
-#include "storage/salvage_file.h"
+#include "storage/salvage_tables.h"
 #include "storage/writer.h"
 
 enum { SALVAGE_DETAIL_SIZE = SALVAGE_PATH_MAX + 256 };
-enum { SALVAGE_GROUP_MAX = 32, SALVAGE_TOTALS_MAX = 1024, SALVAGE_PAST_MAX = 32 };
+enum {
+	SALVAGE_GROUP_MAX = 32,
+	SALVAGE_TOTALS_MAX = 1024,
+	SALVAGE_PAST_MAX = 32,
+	SALVAGE_OUTCOMES_MAX = 4096,
+	SALVAGE_LOSSES_MAX = 64
+};
 
 /* A row of `salvages`. */
 struct salvage_row {
 	int64_t id;
 	char path[SALVAGE_PATH_MAX];
-	int64_t next_id; /* of the damaged file: all below was looked at */
+	int64_t next_id;      /* of the damaged file: all below was looked at */
+	int64_t next_loss_id; /* the same of its ledger; 0: its totals were not taken over yet */
 	int64_t batches;
 	int64_t records;
 };
@@ -44,6 +51,14 @@ struct salvage_job {
 	/* salvage_adopt */
 	struct salvage_past past[SALVAGE_PAST_MAX];
 	size_t past_count;
+	/* salvage_take_totals */
+	size_t outcome_count;
+	struct salvage_outcome outcomes[SALVAGE_OUTCOMES_MAX];
+	/* salvage_take_losses: next_loss_id is stored with them. */
+	size_t loss_count;
+	struct salvage_loss losses[SALVAGE_LOSSES_MAX];
+	int64_t reported; /* those up to here were sent as telemetry */
+	int64_t next_loss_id;
 	/* salvage_move: batches [0, count) and their bytes; next_id is stored with them. */
 	size_t count;
 	struct salvage_batch batches[SALVAGE_GROUP_MAX];
@@ -65,10 +80,25 @@ enum status salvage_find(struct queue *q, struct write_job *job);
 /* What the damaged file knew of the salvage of those before it, which a new file does not know:
  * what was moved into it is moved with it, and must not be moved a second time. */
 enum status salvage_adopt(struct queue *q, struct write_job *job);
+/* What became of records by then: accepted here too, and gone in the same way (salvage_books.c). */
+enum status salvage_take_totals(struct queue *q, struct write_job *job);
+/* Rows of the ledger, under their own ids where they were reported, and behind all others where
+ * they were not. */
+enum status salvage_take_losses(struct queue *q, struct write_job *job);
 /* Insert the batches as they were, owed to whom they were owed, and count what has no payload as
  * lost. ST_CONFLICT: the row is not where the job thinks it is. */
 enum status salvage_move(struct queue *q, struct write_job *job);
 /* Count what is missing as lost, and end the salvage. ST_CONFLICT as above. */
 enum status salvage_finish(struct queue *q, struct write_job *job);
+
+/* For storage/salvage_books.c. ST_CONFLICT: another file is at work, or it has moved on. */
+MUST_USE enum status salvage_check_row(struct queue *q, const struct salvage_row *row);
+/* The live queue's destination for one of the damaged file. */
+MUST_USE enum status salvage_find_place(struct queue *q, const struct salvage_job *j,
+					int64_t old_id, int64_t *ret_id);
+/* As (boot, mono) of this file where the time of its boot may still be learned; *ret_boot 0: its
+ * at_ns is all that there is. */
+MUST_USE enum status salvage_find_boot(struct queue *q, const struct salvage_moment *m,
+				       int64_t *ret_boot);
 
 #endif

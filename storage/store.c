@@ -5,9 +5,9 @@
  *                   -> anything else (rights, another application, I/O): the caller's to tell
  *
  * Every file that was set aside gets a row in `salvages`, found by its name in the directory, so
- * that none is forgotten over a crash. A file that follows a damaged one starts its batch ids above
- * all that were ever used (microseconds since 1970 are above any count of batches): invariant (4)
- * of storage/queue.c. */
+ * that none is forgotten over a crash. What the file that follows a damaged one takes from it at
+ * once is in storage/inherit.c; among it that ids go on above all that were ever used: invariant
+ * (4) of storage/queue.c. */
 #include "storage/store.h"
 
 #include <stdio.h>
@@ -42,27 +42,28 @@ static enum status open_verified(struct store *s, struct err *e)
 	return st;
 }
 
+/* The files beside the queue that were set aside. */
 struct adoption {
-	struct queue *queue;
-	const char *set_aside;
-	const char *damage;
+	struct store *store;
 	size_t count;
+	char newest[PATH_MAX]; /* names sort by time */
 };
 
-static enum status count_file(void *ctx, const char *name)
+static enum status look_at_file(void *ctx, const char *name)
 {
 	struct adoption *a = ctx;
-	(void)name;
 	a->count++;
+	if (strcmp(name, a->newest) > 0)
+		(void)snprintf(a->newest, sizeof(a->newest), "%s", name);
 	return ST_OK;
 }
 
 static enum status adopt_file(void *ctx, const char *name)
 {
-	struct adoption *a = ctx;
+	struct store *s = ((struct adoption *)ctx)->store;
 	const char *reason =
-		strcmp(name, a->set_aside) == 0 ? a->damage : "it was found beside the queue";
-	return queue_add_salvage(a->queue, name, now_wall_ns(), reason);
+		strcmp(name, s->set_aside) == 0 ? s->damage : "it was found beside the queue";
+	return queue_add_salvage(&s->queue, name, now_wall_ns(), reason);
 }
 
 static enum status commit_or_roll_back(struct store *s, enum status st, struct err *e)
@@ -76,67 +77,65 @@ static enum status commit_or_roll_back(struct store *s, enum status st, struct e
 	return ST_OK;
 }
 
-/* Nobody waits for these transactions: they acknowledge nothing. */
-static enum status adopt_files(struct store *s, struct err *e)
-{
-	int64_t highest = 0;
-	struct adoption a = { .queue = &s->queue, .set_aside = s->set_aside, .damage = s->damage };
-	enum status st = quarantine_each(s->path, count_file, &a, e);
-	if (st || a.count == 0)
-		return st;
-	st = queue_begin(&s->queue);
-	if (!st)
-		st = queue_highest_id(&s->queue, &highest);
-	if (!st && highest == 0) {
-		int64_t above = now_wall_ns() / 1000;
-		st = queue_skip_ids(&s->queue, above > s->acked_id ? above : s->acked_id);
-	}
-	if (!st)
-		st = quarantine_each(s->path, adopt_file, &a, e);
-	return commit_or_roll_back(s, st, e);
-}
-
-enum status store_save_slots(struct store *s, struct err *e)
+static enum status save_slots(struct store *s)
 {
 	int64_t ids[DESTINATIONS_MAX];
-	enum status st = queue_begin(&s->queue);
+	enum status st = ST_OK;
 	for (int i = 0; i < s->slot_count && !st; i++) {
 		struct store_slot *slot = &s->slots[i];
 		st = queue_destination(&s->queue, slot->name, slot->kind, slot->id, true,
 				       &slot->id);
 		ids[i] = slot->id;
 	}
+	return st ? st : queue_set_configured(&s->queue, ids, (size_t)s->slot_count);
+}
+
+enum status store_save_slots(struct store *s, struct err *e)
+{
+	enum status st = queue_begin(&s->queue);
 	if (!st)
-		st = queue_set_configured(&s->queue, ids, (size_t)s->slot_count);
+		st = save_slots(s);
 	return commit_or_roll_back(s, st, e);
 }
 
-/* New batches are of this boot of the machine. */
-static enum status register_boot(struct store *s, struct err *e)
+/* One transaction, for which nobody waits: a file that follows a damaged one has all of these rows,
+ * or is still empty. */
+static enum status write_seed(struct store *s, struct adoption *a)
 {
 	struct queue *q = &s->queue;
-	enum status st = queue_begin(q);
-	if (!st)
-		st = boot_register(&q->boot, q->db, &q->err);
-	st = commit_or_roll_back(s, st, e);
-	if (!st)
-		q->boot.is_changed = false;
-	return st;
+	int64_t highest = 0;
+	enum status st = queue_highest_id(q, &highest);
+	bool is_new = highest == 0 && a->count > 0;
+	/* With the ids that they had, before others can take them. */
+	if (!st && s->needs_seed && s->slot_count)
+		st = save_slots(s);
+	if (!st && is_new)
+		st = inherit_take(q, a->newest, s->acked_id, &s->inherited);
+	if (!st && a->count)
+		st = quarantine_each(s->path, adopt_file, a, &q->err);
+	/* New batches are of this boot of the machine. */
+	return st ? st : boot_register(&q->boot, q->db, &q->err);
 }
 
 /* The rows that every file has, or else it is closed again. */
 static enum status seed(struct store *s, struct err *e)
 {
-	enum status st = adopt_files(s, e);
-	if (!st)
-		st = register_boot(s, e);
-	if (!st && s->needs_seed && s->slot_count)
-		st = store_save_slots(s, e);
-	if (st)
+	struct adoption a = { .store = s };
+	enum status st = quarantine_each(s->path, look_at_file, &a, e);
+	if (!st) {
+		st = queue_begin(&s->queue);
+		if (!st)
+			st = write_seed(s, &a);
+		st = commit_or_roll_back(s, st, e);
+	}
+	if (st) {
+		s->inherited.is_news = false;
 		store_close(s);
-	else
-		s->needs_seed = false;
-	return st;
+		return st;
+	}
+	s->queue.boot.is_changed = false;
+	s->needs_seed = false;
+	return ST_OK;
 }
 
 enum status store_set_aside(struct store *s, const char *damage, struct err *e)

@@ -7,7 +7,7 @@
 #include <limits.h>
 
 #include "storage/checkpoint.h"
-#include "storage/queue.h"
+#include "storage/inherit.h"
 
 struct store_slot {
 	char *name;
@@ -30,8 +30,9 @@ struct store {
 	bool is_in_doubt;  /* the WAL may hold frames that are not on the disk */
 	unsigned probes;   /* failed, in this recovery */
 	unsigned verified; /* times that reported damage was not found again */
-	char set_aside[PATH_MAX]; /* the name of the last file that was set aside, or "" */
-	char damage[512];         /* what was wrong with it */
+	char set_aside[PATH_MAX];   /* the name of the last file that was set aside, or "" */
+	char damage[512];           /* what was wrong with it */
+	struct inherited inherited; /* from it, or from one that was set aside before a crash */
 	int64_t lost_from; /* acknowledged batches behind this id were not found again; 0: none */
 };
 

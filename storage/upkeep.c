@@ -140,6 +140,21 @@ void upkeep_log_set_aside(const struct writer *w)
 		  LOG_QUOTE(w->store.damage));
 }
 
+void upkeep_log_inherited(struct writer *w)
+{
+	struct inherited *i = &w->store.inherited;
+	if (i->is_news)
+		log_info("queue.inherited", "path=%s from=%s paused=%zu usage_rows=%zu boots=%zu",
+			 LOG_QUOTE(w->store.path), LOG_QUOTE(i->path), i->paused, i->usage_rows,
+			 i->boots);
+	if (i->is_news && i->missing[0])
+		log_warn("queue.not_inherited",
+			 "path=%s from=%s cannot_read=%s hint=\"destinations that were paused may "
+			 "send, and budgets begin anew: see that this is right\"",
+			 LOG_QUOTE(w->store.path), LOG_QUOTE(i->path), LOG_QUOTE(i->missing));
+	i->is_news = false;
+}
+
 void upkeep_try_recovery(struct writer *w, int64_t now)
 {
 	struct store *s = &w->store;
@@ -147,6 +162,7 @@ void upkeep_try_recovery(struct writer *w, int64_t now)
 	enum status st = store_recover(s, w->cause, &e);
 	if (s->set_aside[0])
 		upkeep_log_set_aside(w);
+	upkeep_log_inherited(w);
 	if (st) {
 		static struct log_rate rate;
 		w->recover_at_ns = now + w->backoff_ns;

@@ -13,6 +13,8 @@ void upkeep_show_change(struct writer *w, enum status was, enum status now);
 /* A file was set aside and its salvage is not done: writer_is_degraded. */
 void upkeep_look_at_salvages(struct writer *w);
 void upkeep_log_set_aside(const struct writer *w);
+/* What the new file has taken from the damaged one, once. */
+void upkeep_log_inherited(struct writer *w);
 
 /* Memory and disk may disagree after these; after the others a transaction failed and no more. */
 bool upkeep_is_grave(enum status st);

@@ -316,13 +316,14 @@ static void loop_once(struct writer *w)
 		upkeep_when_idle(w);
 }
 
-static void log_start(const struct writer *w)
+static void log_start(struct writer *w)
 {
 	if (w->note)
 		log_warn("queue.file_system", "path=%s note=%s", LOG_QUOTE(w->store.path),
 			 LOG_QUOTE(w->note));
 	if (w->store.set_aside[0])
 		upkeep_log_set_aside(w);
+	upkeep_log_inherited(w);
 	log_info("queue.open", "path=%s file_bytes=%llu free_bytes=%llu sqlite=%s",
 		 LOG_QUOTE(w->store.path), (unsigned long long)w->space.file_bytes,
 		 (unsigned long long)w->space.free_bytes, sqlite3_libversion());

@@ -29,7 +29,7 @@ static const struct need needs[] = {
 #include "schema/config_needs.def"
 #undef NEEDS
 };
-enum { NEEDS_COUNT = sizeof(needs) / sizeof(needs[0]), KEY_SIZE = 128 };
+enum { NEEDS_COUNT = sizeof(needs) / sizeof(needs[0]), KEY_SIZE = 128, WORDS_SIZE = 200 };
 
 /* One part of the file. */
 struct part {
@@ -102,10 +102,21 @@ static void write_needs(const char *alternatives, char *dst, size_t size)
 		n += (size_t)snprintf(dst + n, size - n, *p == '|' ? " or " : "%c", *p);
 }
 
+enum status config_needs_write(const struct config_table *table, const char *key, struct buf *out)
+{
+	char words[WORDS_SIZE];
+	for (size_t i = 0; i < NEEDS_COUNT; i++)
+		if (needs[i].table == table && strcmp(needs[i].key, key) == 0) {
+			write_needs(needs[i].needs, words, sizeof(words));
+			return buf_printf(out, " Does nothing without %s.", words);
+		}
+	return ST_OK;
+}
+
 static enum status check_part(const struct part *p)
 {
 	for (size_t i = 0; i < NEEDS_COUNT; i++) {
-		char words[200];
+		char words[WORDS_SIZE];
 		const struct need *need = &needs[i];
 		if (need->table != p->table)
 			continue;

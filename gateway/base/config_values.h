@@ -57,6 +57,9 @@ const struct config_option *config_option_of(const struct config_table *table, c
 /* What may be written, in words: "a whole number from 1 to 100". Copies to dst. */
 void config_allowed(const struct config_option *o, char *dst, size_t size);
 enum { CONFIG_ALLOWED_SIZE = 320 };
+/* " Does nothing without rate.", where the option does. config_needs.c */
+MUST_USE enum status config_needs_write(const struct config_table *table, const char *key,
+					struct buf *out);
 /* The field's value is the option's default. */
 bool config_value_is_default(const struct config_option *o, const void *field);
 

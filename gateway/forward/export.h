@@ -96,5 +96,8 @@ MUST_USE enum status export_load(struct export *x, struct encoder *enc, struct c
 				 size_t *ret_index, struct err *e);
 /* Free the body, and give back to the budget. */
 void export_unload(struct export *x);
+/* How long this body may take in all, however well it moves: so many times `timeout`, or what its
+ * bytes take at the least rate that an uplink can have, whichever is more. */
+int64_t export_patience_ns(const struct export *x, int64_t timeout_ns);
 
 #endif

@@ -9,9 +9,10 @@
  *   members     [0, n) of the export; a single one that is refused goes on as
  *   records     [0, records) of that batch, on a stack of its own
  *
- * Bounds: SPLIT_REFUSALS_MAX refusals for the batches and as many for the records of each (what is
- * taken in between was worth sending); and SPLIT_BARREN_MAX while nothing at all was taken, since a
- * backend that refuses everything (a wrong URL) is found out no better by more. When no record of
+ * Bounds: SPLIT_REFUSALS_MAX refusals for the records of a batch, and as many in a row for batches
+ * (where something is taken in between, it is worth going on); and SPLIT_BARREN_MAX while nothing
+ * at all was taken, since a backend that refuses everything (a wrong URL) is found out no better by
+ * more. When no record of
  * one batch was taken, the next ones die whole, until something is taken. What is undecided at a
  * bound dies together, with words that say so. What is refused for its size says nothing about the
  * other half.
@@ -40,7 +41,7 @@ struct range {
 struct stack {
 	struct range ranges[DEPTH_MAX];
 	size_t depth;
-	int refusals;
+	int refusals;     /* of batches: since something was taken */
 	bool is_fruitful; /* something of it was taken */
 };
 
@@ -166,6 +167,7 @@ static void end_batch(struct split *s, const char *why)
 		return;
 	}
 	s->batches.is_fruitful = true;
+	s->batches.refusals = 0;
 	s->told = SPLIT_PARTED;
 	s->settling = (struct split_piece){ .first = s->batch, .count = 1 };
 }
@@ -194,7 +196,7 @@ static void end_batches(struct split *s)
 	uint32_t first = top(k)->first;
 	uint32_t end = k->ranges[0].first + k->ranges[0].count;
 	k->depth = 0;
-	tell_dead(s, first, end - first, "not tried alone, as all before it were refused");
+	tell_dead(s, first, end - first, "not tried alone, as those before it were refused");
 }
 
 static void begin_batch(struct split *s, size_t batch, bool is_refusal)
@@ -309,8 +311,12 @@ void split_delivered(struct split *s, int64_t rejected)
 	struct stack *k = s->is_in_batch ? &s->records : &s->batches;
 	s->is_suspicious = false; /* it takes data: the others are looked into in earnest */
 	if (s->is_in_batch) {
-		s->taken += top(k)->count;
-		s->rejected += rejected;
+		uint32_t count = top(k)->count;
+		s->taken += count;
+		/* What it says beyond that is not of this piece. */
+		s->rejected += rejected < count ? rejected : count;
+	} else {
+		k->refusals = 0;
 	}
 	top_delivered(k, rejected == 0);
 }

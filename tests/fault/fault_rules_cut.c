@@ -348,7 +348,7 @@ START_TEST(a_power_cut_loses_nothing_that_no_rule_let_go)
 					 .images_max = IMAGES_MAX,
 					 .learn = learn,
 					 .check = check_image };
-	now_fake(INT64_C(1780272000000000000), HOUR);
+	now_fake(INT64_C(1780272000000000000), CLIENT_BOOT_NS);
 	client_make_dir(dir, sizeof(dir), "rules-cut");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	record_run();

@@ -1,11 +1,12 @@
-/* fault_salvage_cut.c - the power goes while a damaged file is salvaged, and each batch comes over
- * once.
+/* fault_salvage_cut.c - the power goes, or the disk fails, while a damaged file is salvaged, and
+ * each batch comes over once.
  *
  * A file with one leaf of its payloads zeroed is set aside and salvaged, and all that the new file
  * gets is recorded. Then the run is cut at every event: the new file is laid out as the disk would
  * hold it, the damaged one beside it (it is never written), and the gateway starts again. When its
  * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
- * same books. */
+ * same books. What an operator paused is paused from the first moment on. It is the same when the
+ * Nth write or sync of a salvage fails and the process goes on. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,6 +21,18 @@
 #include "tests/support/queue_client.h"
 
 enum { REQUESTS = 100, PAGE = 4096 };
+
+static const struct fault_row {
+	const char *name;
+	enum fault_op op;
+	enum fault_error error;
+	bool is_lasting;
+} rows[] = {
+	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
+	{ "the disk is full for a moment", FAULT_WRITE, FAULT_ENOSPC, true },
+	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
+	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
+};
 
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
@@ -65,6 +78,8 @@ static void fill_queue(void)
 		EXPECT_OK(st);
 	}
 	writer_stop(w);
+	client_execute(path, "UPDATE destinations SET state = 'paused' WHERE name = 'second';"
+			     "INSERT INTO uplink_usage VALUES ('wan', '2026-06', 77)");
 }
 
 /* The first leaf of the payloads: the start looks there. */
@@ -80,20 +95,41 @@ static void zero_a_leaf(void)
 	(void)close(fd);
 }
 
-static void salvage_to_the_end(const char *what)
+/* Before anything could be sent: what an operator paused, and what the uplink carried. */
+static void check_inherited(const char *what)
 {
+	ck_assert_msg(facts_int(path,
+				"SELECT count(*) FROM destinations WHERE state = 'paused' AND "
+				"name = 'second'") == 1,
+		      "%s: the pause is lost", what);
+	ck_assert_msg(facts_int(path, "SELECT bytes FROM uplink_usage") == 77,
+		      "%s: the usage is lost", what);
+}
+
+/* With a fault, which lasts for a moment, or is met by nothing: returns whether it was met. */
+static bool salvage_to_the_end(const char *what, const struct fault_row *row, int nth)
+{
+	bool has_fired = false;
 	struct salvage *s = NULL;
 	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
+	check_inherited(what);
+	if (row)
+		fault_plan(row->op, row->error, nth, row->is_lasting);
 	EXPECT_OK(salvage_start(w, &s, NULL));
-	while (writer_is_degraded(w) && patience_pause(end))
-		;
+	while (writer_is_degraded(w) && patience_pause(end)) {
+		has_fired = has_fired || fault_has_fired();
+		if (has_fired)
+			(void)fault_off();
+	}
+	has_fired = fault_off() || has_fired;
 	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
 	salvage_stop(s);
 	writer_stop(w);
 	ck_assert_msg(facts_read(path, &facts), "%s: unreadable: %s", what, facts.problem);
 	ck_assert_msg(facts.is_sound, "%s: %s", what, facts.problem);
 	ck_assert_msg(!facts.imbalance && !facts.crc_errors, "%s: books or payloads", what);
+	return has_fired;
 }
 
 /* The only name in dir with the mark of a set-aside file. */
@@ -113,12 +149,9 @@ static void stash_damaged(void)
 	client_copy_file(from, stash);
 }
 
-static void check_cut(const char *what)
+/* What the salvage that nothing disturbed gave. */
+static void check_whole(const char *what)
 {
-	char to[CLIENT_PATH_SIZE + 300];
-	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
-	client_copy_file(stash, to);
-	salvage_to_the_end(what);
 	for (int i = 0; i < 2; i++)
 		for (int id = 1; id <= REQUESTS; id++) {
 			int want = whole.ready[whole_ids[i]][id];
@@ -133,20 +166,34 @@ static void check_cut(const char *what)
 		      "%s: the ledger and the totals differ", what);
 }
 
-START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
+static void lay_beside(void)
 {
-	const struct crash_cuts cuts = { .dir = dir,
-					 .variants = 1 << CRASH_KEPT | 1 << CRASH_DROPPED |
-						     1 << CRASH_TORN,
-					 .check = check_cut };
+	char to[CLIENT_PATH_SIZE + 300];
+	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
+	client_copy_file(stash, to);
+}
+
+static void check_cut(const char *what)
+{
+	lay_beside();
+	(void)salvage_to_the_end(what, NULL, 0);
+	check_whole(what);
+}
+
+static void begin(void)
+{
 	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
 	client_make_dir(dir, sizeof(dir), "salvage-cut");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	fill_queue();
 	zero_a_leaf();
 	ck_assert_ptr_null(chan_take_all(&bell));
+}
+
+static void salvage_undisturbed(void)
+{
 	vfs_log_start();
-	salvage_to_the_end("not cut");
+	(void)salvage_to_the_end("not cut", NULL, 0);
 	vfs_log_stop();
 	/* Its thread is told that there is something to send, as after a put. */
 	struct pollfd rung = { .fd = chan_fd(&bell), .events = POLLIN };
@@ -156,30 +203,67 @@ START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 	ck_assert_int_gt(whole.batches, REQUESTS / 2);
 	ck_assert_int_gt(facts_int(path, "SELECT sum(damaged) FROM balance"), 0);
 	stash_damaged();
-	int images = crash_cut_everywhere(&cuts);
-	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
-	ck_assert_int_gt(images, 100);
+}
+
+static void end(void)
+{
 	ck_assert_ptr_null(chan_take_all(&bell));
 	chan_done(&bell);
 	vfs_log_clear();
 	client_remove_dir(dir);
-	*strrchr(stash, '/') = '\0';
-	client_remove_dir(stash);
+	if (stash[0]) {
+		*strrchr(stash, '/') = '\0';
+		client_remove_dir(stash);
+	}
+}
+
+START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
+{
+	const struct crash_cuts cuts = { .dir = dir,
+					 .variants = 1 << CRASH_KEPT | 1 << CRASH_DROPPED |
+						     1 << CRASH_TORN,
+					 .check = check_cut };
+	begin();
+	salvage_undisturbed();
+	int images = crash_cut_everywhere(&cuts);
+	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
+	ck_assert_int_gt(images, 100);
+	end();
+}
+END_TEST
+
+START_TEST(a_salvage_on_a_failing_disk_goes_on_where_it_was)
+{
+	begin();
+	salvage_undisturbed();
+	vfs_log_clear();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int runs = 0;
+		bool has_fired = true;
+		for (int nth = 1; has_fired; nth += 1 + nth / 2, runs++) {
+			char what[96];
+			(void)snprintf(what, sizeof(what), "%s (number %d)", rows[i].name, nth);
+			client_remove_dir(dir);
+			client_make_dir(dir, sizeof(dir), "salvage-cut");
+			(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
+			lay_beside();
+			has_fired = salvage_to_the_end(what, &rows[i], nth);
+			check_whole(what);
+		}
+		ck_assert_msg(runs > 1, "%s: never", rows[i].name);
+	}
+	end();
 }
 END_TEST
 
 /* What a first file gave is in the second, and comes over with it: the first must be left alone. */
 START_TEST(a_file_that_was_moved_over_is_not_moved_over_again)
 {
-	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
-	client_make_dir(dir, sizeof(dir), "salvage-twice");
-	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
-	fill_queue();
-	zero_a_leaf();
-	salvage_to_the_end("the first file");
+	begin();
+	(void)salvage_to_the_end("the first file", NULL, 0);
 	int64_t first_batches = facts.batches;
 	zero_a_leaf();
-	salvage_to_the_end("the second file");
+	(void)salvage_to_the_end("the second file", NULL, 0);
 	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages"), 2);
 	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages WHERE state = 'done'"), 2);
 	ck_assert_int_lt(facts.batches, first_batches);
@@ -188,9 +272,7 @@ START_TEST(a_file_that_was_moved_over_is_not_moved_over_again)
 		for (int id = 1; id <= REQUESTS; id++)
 			ck_assert_msg(facts.ready[ids[i]][id] <= 1, "request %d is there %d times",
 				      id, facts.ready[ids[i]][id]);
-	ck_assert_ptr_null(chan_take_all(&bell));
-	chan_done(&bell);
-	client_remove_dir(dir);
+	end();
 }
 END_TEST
 
@@ -202,6 +284,7 @@ int main(void)
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = {
 		a_salvage_that_is_cut_off_goes_on_where_it_was,
+		a_salvage_on_a_failing_disk_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
 	return run_cases("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]));

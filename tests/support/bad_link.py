@@ -11,6 +11,7 @@
         link.cut_answers(3)         # so many answers are lost after the backend gave them: reset in their middle
         link.cut_requests(3, 5000)  # so many connections are reset after so many bytes of a request
         link.flap(0.2, 0.3)         # up for so long, down for so long, until told otherwise
+        link.up()                   # connections are taken again, by a link that is still as it was told to be
         link.ok()                   # well again; what was swallowed stays lost, its connections are reset
 
 Counts what passed: `connections`, `refused`, `cuts`, `bytes_up`, `bytes_down`.
@@ -144,6 +145,10 @@ class BadLink:
         self._set(_Mode())
         if was_swallowing:
             self._reset_all()
+        self._listen()
+
+    def up(self):
+        self._end_flapping()
         self._listen()
 
     def delay(self, seconds):

@@ -68,6 +68,7 @@ class GrpcSink:
         self.signals = signals
         self.calls = []
         self.reply = {}  # signal -> message to answer with
+        self.is_bad = lambda record_id: False  # one of them, and the whole export is refused for good
         self._options = (("grpc.so_reuseport", 0), *options)
         self._credentials = credentials
         self._compression = compression
@@ -133,9 +134,12 @@ class GrpcSink:
     def _export(self, signal, body, context):
         remaining = context.time_remaining()
         name = (context.auth_context().get("x509_common_name") or [b""])[0]
+        ids = otlp.record_ids(otlp.parse(signal, body))
         with self._changed:
             failure = self._next_failure()
-            self.calls.append(Call(signal, otlp.record_ids(otlp.parse(signal, body)),
+            if not failure and any(map(self.is_bad, ids)):
+                failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, 0, "cannot take this record", 0, b"")
+            self.calls.append(Call(signal, ids,
                                    dict(context.invocation_metadata()), len(body), remaining, context.peer(), name,
                                    failure.code if failure else grpc.StatusCode.OK))
             self._changed.notify_all()

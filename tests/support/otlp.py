@@ -127,6 +127,16 @@ def _points(metric):
     return getattr(metric, kind).data_points if kind else ()
 
 
+def partial_success(signal, rejected):
+    """The reply of a backend that took all but so many records, as bytes."""
+    reply = RESPONSE[signal]()
+    for field in reply.partial_success.DESCRIPTOR.fields:
+        if field.name.startswith("rejected_"):
+            setattr(reply.partial_success, field.name, rejected)
+    reply.partial_success.error_message = "these were not taken"
+    return reply.SerializeToString()
+
+
 def records(message):
     """Every span, log record or data point of a request."""
     for resource in getattr(message, "resource_spans", ()):

@@ -15,6 +15,12 @@ enum {
 	CLIENT_PATH_SIZE = 1024
 };
 
+/* Where fake clocks begin: further ahead than any machine has run. Threads wait by the real clock
+ * for what a fake one says, so they sleep until they are rung, and do not spin for a time that is
+ * past.
+ */
+#define CLIENT_BOOT_NS (INT64_C(20) * 365 * 86400 * 1000000000)
+
 /* One request. Its body names its id, so that it is found again in whatever batch it was merged. */
 struct client_request {
 	int64_t id; /* 1 to CLIENT_IDS_MAX - 1 */

@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 3))) static void line(struct lines *l, const ch
 	va_start(ap, fmt);
 	int n = vsnprintf(l->p + l->n, l->cap - l->n, fmt, ap);
 	va_end(ap);
-	ck_assert(n >= 0 && (size_t)n < l->cap - l->n);
+	CHECK(n >= 0 && (size_t)n < l->cap - l->n);
 	l->n += (size_t)n;
 }
 
@@ -161,9 +161,10 @@ void model_compare(const struct model *m, const char *path, const char *what)
 	for (size_t i = 0; i < wanted.n && i < got.n && wanted.p[i] == got.p[i]; i++)
 		at = wanted.p[i] == '\n' ? i + 1 : at;
 	bool is_same = wanted.n == got.n && memcmp(wanted.p, got.p, got.n) == 0;
-	ck_assert_msg(is_same, "%s: the queue has\n  %.*s\nand should have\n  %.*s", what,
-		      (int)strcspn(got.p + at, "\n"), got.p + at, (int)strcspn(wanted.p + at, "\n"),
-		      wanted.p + at);
+	if (!is_same)
+		ck_abort_msg("%s: the queue has\n  %.*s\nand should have\n  %.*s", what,
+			     (int)strcspn(got.p + at, "\n"), got.p + at,
+			     (int)strcspn(wanted.p + at, "\n"), wanted.p + at);
 	free(wanted.p);
 	free(got.p);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "tests/support/patience.h"
 
@@ -192,7 +193,7 @@ enum status test_settle(struct writer *w, int64_t destination_id, int64_t batch_
 	*settle_waiter(s) = &waiter;
 	s->job.done = settle_done;
 	s->destination_id = destination_id;
-	s->at_ns = 1;
+	s->at_ns = now_wall_ns();
 	s->status = 418;
 	(void)snprintf(s->error, sizeof(s->error), "%s", error);
 	s->count = 1;

@@ -8,8 +8,6 @@
  * here so that a test can settle it once more. */
 #include "tests/support/queue_model.h"
 
-#include <check.h>
-
 #include "gateway/base/now.h"
 
 /* ---- rows ---- */
@@ -32,7 +30,7 @@ bool model_is_stored(const struct model_batch *b)
 
 static struct model_batch *add(struct model *m, const struct model_batch *b)
 {
-	ck_assert_int_lt(m->count, MODEL_BATCHES_MAX);
+	CHECK(m->count < MODEL_BATCHES_MAX);
 	m->batches[m->count] = *b;
 	m->batches[m->count].id = ++m->last_id;
 	m->batches[m->count].has_payload = true;
@@ -106,7 +104,7 @@ static int place_of(const struct model *m, int64_t destination_id)
 	int i = 0;
 	while (i < MODEL_PLACES && m->places[i].id != destination_id)
 		i++;
-	ck_assert_int_lt(i, MODEL_PLACES);
+	CHECK(i < MODEL_PLACES);
 	return i;
 }
 

@@ -136,13 +136,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
         message = otlp.parse(signal, otlp.decompress(encoding, body))
-        if mode.mode == "ok" and sink.poison.intersection(otlp.record_ids(message)):
-            mode = Mode("answer", 400, body=sink.poison_words, content_type="text/plain")
+        ids = otlp.record_ids(message)
+        if mode.mode == "ok" and any(map(sink.is_bad, ids)):
+            mode = Mode("answer", 400, body=sink.bad_words, content_type="text/plain")
+        rejected = [i for i in ids if sink.is_rejected(i)] if mode.mode == "ok" else []
+        if rejected:
+            mode = Mode("ok", body=otlp.partial_success(signal, len(rejected)))
         if mode.status // 100 == 2:
             sink.keep(signal, message)
         cert = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
-        sink._note(Received(signal, otlp.record_ids(message), dict(self.headers), len(body),
-                            time.monotonic(), mode.status, cert or {}))
+        sink._note(Received(signal, [i for i in ids if i not in rejected], dict(self.headers), len(body),
+                            time.monotonic(), mode.status, cert or {}), rejected)
         try:
             self._reply(mode.status, mode.body, mode.headers, mode.content_type)
         except OSError:
@@ -171,8 +175,10 @@ class Sink:
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
         self.delay_s = 0  # before each answer: a slow link
-        self.poison = frozenset()
-        self.poison_words = b""
+        self.rejected = set()                # ids that were refused by partial success
+        self.is_bad = lambda record_id: False       # one of them, and the whole export is refused
+        self.bad_words = b""
+        self.is_rejected = lambda record_id: False  # refused alone, by partial success
         self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()
@@ -256,8 +262,8 @@ class Sink:
 
     def refuse(self, ids, words=b"cannot take this record"):
         """400 with these words to every export that has one of these records, for good."""
-        self.poison_words = words
-        self.poison = frozenset(ids)
+        self.bad_words = words
+        self.is_bad = frozenset(ids).__contains__
 
     def _next_mode(self):
         with self._lock:
@@ -277,8 +283,9 @@ class Sink:
         with self._lock:
             self._connections.discard(connection)
 
-    def _note(self, received):
+    def _note(self, received, rejected=()):
         with self._lock:
+            self.rejected.update(rejected)
             (self.received if received.status // 100 == 2 else self.refused).append(received)
             self._lock.notify_all()
 

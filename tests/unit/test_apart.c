@@ -84,7 +84,7 @@ static bool judge(void *ctx, const struct sink_request *r, struct sink_answer *r
 	if (memmem(r->body.p, r->body.n, "<poison>", 8))
 		return true;
 	for (int i = 0; i < RECORDS; i++) {
-		char name[16];
+		char name[32];
 		(void)snprintf(name, sizeof(name), "<record=%d>", i);
 		j->taken[i] += memmem(r->body.p, r->body.n, name, strlen(name)) != NULL;
 	}

@@ -32,7 +32,7 @@ static size_t count_set_aside(const struct queue_file *f, bool is_wal)
 	struct dirent *entry;
 	size_t n = 0;
 	while ((entry = readdir(d)))
-		n += strstr(entry->d_name, ".damaged-") &&
+		n += strstr(entry->d_name, ".damaged-") && !strstr(entry->d_name, "-shm") &&
 		     (strstr(entry->d_name, "-wal") != NULL) == is_wal;
 	(void)closedir(d);
 	return n;
@@ -204,7 +204,7 @@ START_TEST(a_file_that_is_no_database_is_set_aside)
 	char junk[40000];
 	memset(junk, 0x5a, sizeof(junk));
 	write_file(f.path, "", "wb", 0, junk, sizeof(junk));
-	expect_set_aside(&f, false);
+	expect_set_aside(&f, true) /* SQLite makes an empty one where it looks into the file */;
 	queue_file_remove(&f);
 }
 END_TEST
@@ -270,6 +270,33 @@ START_TEST(a_set_aside_that_was_cut_in_the_middle_is_finished_by_the_next_start)
 }
 END_TEST
 
+/* The order of the salvage, and what a new file takes over, go by the names. */
+START_TEST(a_file_that_is_set_aside_sorts_behind_those_before_it)
+{
+	static const int64_t walls[] = { INT64_C(1700000000000000000), INT64_C(60000000000),
+					 INT64_C(1700000000000000000),
+					 INT64_C(1700000001000000000) };
+	struct queue_file f;
+	struct err e = { .text = "" };
+	char name[PATH_MAX];
+	char last[PATH_MAX] = "";
+	queue_file_make(&f);
+	for (size_t i = 0; i < sizeof(walls) / sizeof(walls[0]); i++) {
+		write_file(f.path, "", "wb", 0, "x", 1);
+		EXPECT_OK(quarantine_file(f.path, walls[i], name, &e));
+		ck_assert_msg(strcmp(name, last) > 0, "%s after %s", name, last);
+		memcpy(last, name, sizeof(last));
+	}
+	ck_assert_uint_eq(count_set_aside(&f, false), 4);
+	/* Whatever names there are, one is found. */
+	write_file(f.path, ".damaged-ZZ", "wb", 0, "x", 1);
+	write_file(f.path, "", "wb", 0, "x", 1);
+	EXPECT_OK(quarantine_file(f.path, walls[0], name, &e));
+	ck_assert_uint_eq(count_set_aside(&f, false), 6);
+	queue_file_remove(&f);
+}
+END_TEST
+
 START_TEST(a_missing_directory_is_made)
 {
 	struct queue_file f;
@@ -302,6 +329,7 @@ int main(void)
 		a_truncated_file_is_set_aside,
 		a_log_without_its_file_is_set_aside_and_not_deleted,
 		a_set_aside_that_was_cut_in_the_middle_is_finished_by_the_next_start,
+		a_file_that_is_set_aside_sorts_behind_those_before_it,
 		a_missing_directory_is_made,
 	};
 	return run_cases("db", cases, sizeof(cases) / sizeof(cases[0]));
