@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.support.gateway import ROOT, Gateway, binary
+from tests.support.patience import DEADLINE_S
 
 CONFIG = 3
 KINDS = {
@@ -45,7 +46,7 @@ def document(part, key, value, kind):
 
 def tidegate(command, path, env=None):
     return subprocess.run([binary(), command, "--config", str(path)], cwd=path.parent, capture_output=True, text=True,
-                          timeout=60, check=False, env={**os.environ, **(env or {})})
+                          timeout=DEADLINE_S, check=False, env={**os.environ, **(env or {})})
 
 
 def refused(path, content, says, env=None, commands=("check-config", "run")):

@@ -25,13 +25,18 @@ static const struct exporter_ops ops = { .close = close_nothing };
 static void begin(struct fixture *f)
 {
 	static char name[] = "d";
+	static char none[] = "";
 	const struct claim c = { .batch_id = 1,
 				 .class = RECORD_CLASS_INFO,
 				 .signal = SIGNAL_LOGS,
 				 .records = 2,
+				 .batch_records = 2,
 				 .raw_bytes = 100 };
 	*f = (struct fixture){ .exporter = { .ops = &ops } };
 	f->config = (struct destination_config){ .name = name,
+						 .traces_endpoint = none,
+						 .metrics_endpoint = none,
+						 .logs_endpoint = none,
 						 .max_export_size = 1 << 20,
 						 .retry_initial_interval = NS_PER_S,
 						 .retry_max_interval = 60 * NS_PER_S };

@@ -9,6 +9,7 @@
 
 #include "gateway/base/now.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/sample_queue.h"
 
 static struct sample_queue queue;
@@ -269,6 +270,16 @@ START_TEST(the_shape_counts_and_agrees_with_the_balance_view)
 }
 END_TEST
 
+/* Where others have the machine, so short a limit may pass before anything is read: again, then. */
+#define EXPECT_IN_TIME(call)                                      \
+	do {                                                      \
+		int64_t end_ = patience_end_ns();                 \
+		enum status st_ = (call);                         \
+		while (st_ == ST_TIMEOUT && patience_pause(end_)) \
+			st_ = (call);                             \
+		EXPECT_OK(st_);                                   \
+	} while (0)
+
 START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 {
 	sample_queue_make(&queue);
@@ -286,7 +297,7 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 	struct inspect *in = NULL;
 	EXPECT_OK(inspect_open(queue.path, 100 * NS_PER_MS, &in, NULL));
 	struct inspect_shape s;
-	EXPECT_OK(inspect_shape(in, &s, NULL));
+	EXPECT_IN_TIME(inspect_shape(in, &s, NULL));
 	ck_assert(s.is_estimate);
 	ck_assert_int_eq(s.items[1].ready[SIGNAL_LOGS].records, 4000000);
 	ck_assert_int_eq(s.items[1].ready[SIGNAL_LOGS].bytes, 7 * 400000);
@@ -300,7 +311,7 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 	int64_t next = 0;
 	int pages = 0;
 	do {
-		EXPECT_OK(inspect_batches(in, &f, &v, &next, NULL));
+		EXPECT_IN_TIME(inspect_batches(in, &f, &v, &next, NULL));
 		ck_assert(next == 0 || next > f.after_id);
 		f.after_id = next;
 		pages++;
