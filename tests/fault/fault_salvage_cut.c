@@ -276,5 +276,5 @@ int main(void)
 		a_salvage_on_a_failing_disk_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
-	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 800);
 }
