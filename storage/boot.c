@@ -122,13 +122,15 @@ enum status boot_load(struct boot *b, sqlite3 *db, struct err *e)
 	return st;
 }
 
-/* Boots that no batch names any more, but for some that know the time. */
+/* Boots that no batch and no loss names any more, but for some that know the time. A delivery was
+ * tried after its batch came. */
 static enum status prune(sqlite3 *db, struct err *e)
 {
 	static const char sql[] =
 		"DELETE FROM boots WHERE id <= (SELECT max(id) FROM boots) - ?1 AND id < coalesce("
 		"(SELECT boot FROM batches ORDER BY id LIMIT 1),"
-		" (SELECT max(id) FROM boots WHERE NOT EXISTS (SELECT 1 FROM batches)), 0)";
+		" (SELECT max(id) FROM boots WHERE NOT EXISTS (SELECT 1 FROM batches)), 0)"
+		" AND id < coalesce((SELECT min(boot) FROM losses WHERE boot IS NOT NULL), id + 1)";
 	sqlite3_stmt *s = NULL;
 	enum status st = stmt_prepare(db, sql, &s, e);
 	if (!st) {

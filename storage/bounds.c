@@ -4,14 +4,15 @@
  * is over the bound goes, oldest first, and the next walk begins. Counters that every insert and
  * every settlement keeps were rejected: they would cost the way that must be fast, would have to be
  * counted at the start anyhow, and one that is wrong would delete data. So a bound is kept with a
- * delay: a second for what is small, and longer for what takes long to walk (PAUSE times the walk).
+ * delay: a second for what is small, and longer for what takes long to walk (PAUSE times what was
+ * spent on it, without the groups in between: those say nothing of the walk's price).
  *
  * What left since the walk counted it is taken off again (storage/gone.h).
  *
  * What is over goes oldest first. For a destination: of its least urgent class first, and nothing
  * of a class that the operator protects (queue.when_full: reject). Its payloads stay for the other
- * destinations. A dead letter's age is the time since it was refused, but never more than the time
- * since it was received: a wall clock that jumped cannot make it older than that. */
+ * destinations. A dead letter's age is the time since it was refused, by the clock of that boot: no
+ * step of the wall clock makes it older, or keeps it (storage/boot.h). */
 #include "storage/bounds.h"
 
 #include "gateway/base/now.h"
@@ -39,12 +40,10 @@ void bounds_add_quota(struct bounds *b, int64_t destination_id, uint64_t max_byt
 
 static int64_t dead_age(const struct queue *q, const struct depart_item *item)
 {
-	int64_t received =
-		boot_age_ns(&q->boot, item->boot, item->received_mono_ns, item->received_at_ns);
-	int64_t died = 0;
-	if (__builtin_sub_overflow(boot_wall_ns(&q->boot), item->last_attempt_at_ns, &died))
-		return received;
-	return died < received && item->last_attempt_at_ns ? died : received;
+	return item->last_attempt_at_ns ? boot_age_ns(&q->boot, item->last_boot, item->last_mono_ns,
+						      item->last_attempt_at_ns) :
+					  boot_age_ns(&q->boot, item->boot, item->received_mono_ns,
+						      item->received_at_ns);
 }
 
 static void note_item(struct bounds *b, const struct queue *q, const struct bounds_tally *t,
@@ -98,12 +97,13 @@ static void take_off_left(struct bounds_tally *t, const struct queue *q, uint64_
 static void finish_walk(struct bounds_tally *t, const struct queue *q)
 {
 	int64_t now = now_mono_ns();
-	int64_t pause = (now - t->began_ns) * PAUSE;
+	int64_t pause = t->spent_ns * PAUSE;
 	take_off_left(t, q, &t->bytes);
 	t->excess = t->max_bytes && t->bytes > t->max_bytes ? t->bytes - t->max_bytes : 0;
 	pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;
 	t->next_ns = now + (pause > PAUSE_MAX_NS ? PAUSE_MAX_NS : pause);
-	t->began_ns = 0;
+	t->is_walking = false;
+	t->spent_ns = 0;
 	t->bytes = 0;
 	t->place = 0;
 }
@@ -117,12 +117,13 @@ static enum status look(struct bounds *b, struct bounds_tally *t, struct queue *
 	int64_t now = now_mono_ns();
 	enum status st = ST_OK;
 	if (!t->excess && now >= t->next_ns) {
-		if (!t->began_ns)
+		if (!t->is_walking)
 			t->left = gone_bytes(&q->gone, t->destination_id, t->state);
-		t->began_ns = t->began_ns ? t->began_ns : now;
+		t->is_walking = true;
 		st = depart_destinations(q, places, &count);
 		while (!st && !is_through && now_mono_ns() < deadline_ns)
 			st = walk(b, t, q, places, count, &is_through);
+		t->spent_ns += now_mono_ns() - now;
 		if (!st && is_through)
 			finish_walk(t, q);
 	}

@@ -13,7 +13,8 @@ struct bounds_tally {
 	int64_t destination_id; /* 0: all */
 	uint64_t max_bytes;     /* 0: none */
 	int64_t next_ns;        /* begin again */
-	int64_t began_ns;
+	bool is_walking;
+	int64_t spent_ns; /* on the walk so far, without what came between its slices */
 	size_t place;     /* where the walk is: the destination, */
 	int class;        /* the class, */
 	int64_t after_id; /* and the batch */

@@ -16,8 +16,7 @@
 
 static enum status write_row(struct queue *q, const struct queue_departed *d)
 {
-	const struct queue_loss loss = { .at_ns = boot_wall_ns(&q->boot),
-					 .destination_id = d->destination_id,
+	const struct queue_loss loss = { .destination_id = d->destination_id,
 					 .signal = signal_text(d->signal),
 					 .class = record_class_text(d->class),
 					 .reason = outcome_text(d->outcome),
@@ -48,7 +47,7 @@ static void widen(struct queue_departed *sum, const struct queue_departed *d)
 		sum->last_time_ns = d->last_time_ns;
 }
 
-static enum status note(struct queue *q, const struct queue_departed *d)
+static enum status gather(struct queue *q, const struct queue_departed *d)
 {
 	for (size_t i = 0; i < q->departed_count; i++) {
 		struct queue_departed *sum = &q->departed[i];
@@ -62,6 +61,12 @@ static enum status note(struct queue *q, const struct queue_departed *d)
 	if (!st)
 		q->departed[q->departed_count++] = *d;
 	return st;
+}
+
+enum status depart_note(struct queue *q, const struct queue_departed *d)
+{
+	enum status st = queue_count(q, d->destination_id, d->signal, d->outcome, d->records);
+	return st ? st : gather(q, d);
 }
 
 /* The first delivery of the batch to a destination within the range. ST_END: none. */
@@ -104,9 +109,7 @@ static enum status let_go(struct queue *q, int64_t batch_id, enum delivery_state
 	gone_add(&q->gone, d->destination_id, state, d->bytes);
 	d->outcome = outcome;
 	d->why = why;
-	enum status st = queue_count(q, d->destination_id, d->signal, outcome, d->records);
-	if (!st)
-		st = note(q, d);
+	enum status st = depart_note(q, d);
 	return st ? st : queue_run(q, Q_DELIVERY_DELETE, batch_id, d->destination_id);
 }
 
@@ -171,7 +174,9 @@ enum status depart_list(struct queue *q, enum delivery_state state, int64_t dest
 						 .boot = sqlite3_column_int64(s, 2),
 						 .received_mono_ns = sqlite3_column_int64(s, 3),
 						 .received_at_ns = sqlite3_column_int64(s, 4),
-						 .last_attempt_at_ns = sqlite3_column_int64(s, 5) };
+						 .last_attempt_at_ns = sqlite3_column_int64(s, 5),
+						 .last_boot = sqlite3_column_int64(s, 6),
+						 .last_mono_ns = sqlite3_column_int64(s, 7) };
 	stmt_reset(s);
 	if (st && st != ST_END)
 		return st;

@@ -21,6 +21,9 @@ MUST_USE enum status depart_delivery(struct queue *q, int64_t batch_id, int64_t 
 /* The same for every delivery of the batch, whatever its state. */
 MUST_USE enum status depart_batch(struct queue *q, int64_t batch_id, enum outcome outcome,
 				  const char *why);
+/* Count records as d->outcome, and gather them for the ledger. Those that differ in sums and times
+ * alone become one row; d->why is told apart by its address, and must live until the commit. */
+MUST_USE enum status depart_note(struct queue *q, const struct queue_departed *d);
 /* Write what has gathered to the ledger: one row for each (destination, signal, class, rule).
  * Called by queue_commit. */
 MUST_USE enum status depart_flush(struct queue *q);
@@ -34,6 +37,8 @@ struct depart_item {
 	int64_t received_mono_ns;
 	int64_t received_at_ns;
 	int64_t last_attempt_at_ns;
+	int64_t last_boot; /* 0: unknown */
+	int64_t last_mono_ns;
 };
 
 /* The oldest deliveries of a destination behind after_id, in the order of their ids; class: -1 for

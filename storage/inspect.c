@@ -19,6 +19,8 @@
 
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "storage/boot.h"
+#include "storage/db.h"
 #include "storage/inspect_read.h"
 #include "storage/migrations.h"
 
@@ -112,8 +114,11 @@ static void read_int(void *ctx, sqlite3_stmt *stmt)
 static enum status check_file(struct inspect *in, struct err *e)
 {
 	int64_t version = -1;
+	int64_t application = 0;
 	int64_t tables = 0;
 	enum status st = inspect_each(in, "PRAGMA user_version", 0, read_int, &version, e);
+	if (!st)
+		st = inspect_each(in, "PRAGMA application_id", 0, read_int, &application, e);
 	if (!st)
 		st = inspect_each(in,
 				  "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND "
@@ -127,7 +132,9 @@ static enum status check_file(struct inspect *in, struct err *e)
 			"%s: written by a newer tidegate (schema %d, this program knows %d); "
 			"use that version's tidegate",
 			in->path, (int)version, migration_count);
-	if (tables != 4)
+	/* What sqlite3's .recover or .dump made of a damaged queue has no id. */
+	bool is_ours = application == DB_APPLICATION_ID || application == 0;
+	if (tables != 4 || !is_ours)
 		return err_set(e, ST_UNSUPPORTED, "%s: this is not a tidegate queue", in->path);
 	return version == migration_count ? ST_OK :
 					    err_set(e, ST_UNSUPPORTED,
@@ -146,6 +153,10 @@ static enum status connect_file(struct inspect *in, struct err *e)
 		return err_set(e, ST_DENIED, "cannot read %s: %s; run as the gateway's user",
 			       in->path, strerror(errno));
 	}
+	struct stat s;
+	if (stat(in->path, &s) == 0 && !S_ISREG(s.st_mode))
+		return err_set(e, ST_INVALID, "%s is %s: name the queue file", in->path,
+			       S_ISDIR(s.st_mode) ? "a directory" : "no regular file");
 	int rc = sqlite3_open_v2(in->path, &in->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 				 NULL);
 	if (rc != SQLITE_OK)
@@ -284,6 +295,7 @@ static void loss_row(void *arg, sqlite3_stmt *stmt)
 		.first_time_ns = sqlite3_column_int64(stmt, 8),
 		.last_time_ns = sqlite3_column_int64(stmt, 9),
 		.detail = inspect_text(stmt, 10),
+		.is_at_known = sqlite3_column_int(stmt, 11) != 0,
 	};
 	if (c->count++ < c->limit) {
 		c->last_id = l.id;
@@ -291,20 +303,22 @@ static void loss_row(void *arg, sqlite3_stmt *stmt)
 	}
 }
 
-#define LOSSES                                                                         \
-	"SELECT l.id, l.at, d.name, l.signal, l.class, l.reason, l.records, l.bytes, " \
-	"l.first_time, l.last_time, l.detail FROM losses l "                           \
-	"LEFT JOIN destinations d ON d.id = l.destination_id "
+/* `at` by the corrected clock of its boot, as RECEIVED_AT of inspect_batches.c. */
+#define LOSSES                                                                           \
+	"SELECT l.id, coalesce(t.offset_ns + l.mono, l.at), d.name, l.signal, l.class, " \
+	"l.reason, l.records, l.bytes, l.first_time, l.last_time, l.detail, "            \
+	"coalesce(t.is_set, l.at >= %lld) FROM losses l LEFT JOIN destinations d "       \
+	"ON d.id = l.destination_id LEFT JOIN boots t ON t.id = l.boot "
 
 enum status inspect_losses(struct inspect *in, int64_t before_id, int limit,
 			   void (*row)(void *ctx, const struct inspect_loss *l), void *ctx,
 			   int64_t *ret_next, struct err *e)
 {
 	struct loss_ctx c = { .row = row, .ctx = ctx, .limit = limit };
-	char sql[400];
+	char sql[600];
 	/* One row more than wanted tells whether there is a next page. */
 	(void)snprintf(sql, sizeof(sql), LOSSES "WHERE l.id < ?1 ORDER BY l.id DESC LIMIT %d",
-		       limit + 1);
+		       (long long)BOOT_RELEASE_NS, limit + 1);
 	enum status st = read_all(in, sql, before_id > 0 ? before_id : INT64_MAX, loss_row, &c, e);
 	if (!st)
 		*ret_next = c.count > limit ? c.last_id : 0;
@@ -316,9 +330,22 @@ enum status inspect_losses_behind(struct inspect *in, int64_t after_id, int limi
 				  struct err *e)
 {
 	struct loss_ctx c = { .row = row, .ctx = ctx, .limit = limit };
-	char sql[400];
-	(void)snprintf(sql, sizeof(sql), LOSSES "WHERE l.id > ?1 ORDER BY l.id LIMIT %d", limit);
+	char sql[600];
+	(void)snprintf(sql, sizeof(sql), LOSSES "WHERE l.id > ?1 ORDER BY l.id LIMIT %d",
+		       (long long)BOOT_RELEASE_NS, limit);
 	return read_all(in, sql, after_id, loss_row, &c, e);
+}
+
+enum status inspect_wall(struct inspect *in, int64_t *ret_ns, struct err *e)
+{
+	struct boot boot;
+	enum status st = inspect_begin(in, 0, e);
+	if (!st)
+		st = boot_load(&boot, in->db, e);
+	inspect_end(in);
+	if (!st)
+		*ret_ns = boot.this.is_set ? boot_wall_ns(&boot) : 0;
+	return st;
 }
 
 enum status inspect_setting(struct inspect *in, const char *name, int64_t *ret, struct err *e)

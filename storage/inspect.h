@@ -138,7 +138,8 @@ MUST_USE enum status inspect_balance(struct inspect *in,
 
 struct inspect_loss {
 	int64_t id;
-	int64_t at_ns;
+	int64_t at_ns;    /* as the clock of its boot was corrected to */
+	bool is_at_known; /* that clock was believable, or has become so */
 	const char *destination;
 	const char *signal;
 	const char *class;
@@ -157,6 +158,8 @@ MUST_USE enum status inspect_losses(struct inspect *in, int64_t before_id, int l
 MUST_USE enum status inspect_losses_behind(struct inspect *in, int64_t after_id, int limit,
 					   void (*row)(void *ctx, const struct inspect_loss *l),
 					   void *ctx, struct err *e);
+/* The time of day as storage/boot.h believes it; 0: the clock was never set. */
+MUST_USE enum status inspect_wall(struct inspect *in, int64_t *ret_ns, struct err *e);
 /* A value of the table settings; 0 where it is not there. */
 MUST_USE enum status inspect_setting(struct inspect *in, const char *name, int64_t *ret,
 				     struct err *e);

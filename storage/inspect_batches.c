@@ -67,9 +67,11 @@ static enum status visit_deliveries(struct inspect *in, int64_t id, const struct
 {
 	struct inspect_visitor copy = *v;
 	return inspect_each(in,
-			    "SELECT d.name, q.state, q.records, q.attempts, q.last_attempt_at, "
+			    "SELECT d.name, q.state, q.records, q.attempts, "
+			    "coalesce(t.offset_ns + q.last_mono, q.last_attempt_at), "
 			    "q.last_status, q.last_error FROM deliveries q "
 			    "LEFT JOIN destinations d ON d.id = q.destination_id "
+			    "LEFT JOIN boots t ON t.id = q.last_boot "
 			    "WHERE q.batch_id = ?1 ORDER BY q.destination_id",
 			    id, visit_delivery, &copy, e);
 }

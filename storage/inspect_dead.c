@@ -23,12 +23,14 @@
 enum { WINDOW_ROWS = 2000, CLASS_SHIFT = 56 };
 #define ID_MASK ((INT64_C(1) << CLASS_SHIFT) - 1)
 
-/* received_at as the clock of its boot was corrected to. */
-#define OWED_COLUMNS                                                                              \
-	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "                \
-	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, q.last_attempt_at, " \
-	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "               \
-	"LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t ON t.id = b.boot "            \
+/* Times as the clocks of their boots were corrected to. */
+#define OWED_COLUMNS                                                                   \
+	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "     \
+	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, "         \
+	"coalesce(a.offset_ns + q.last_mono, q.last_attempt_at), "                     \
+	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "    \
+	"LEFT JOIN batches b ON b.id = q.batch_id LEFT JOIN boots t ON t.id = b.boot " \
+	"LEFT JOIN boots a ON a.id = q.last_boot "                                     \
 	"WHERE q.destination_id = ?1 "
 
 static const char ready_sql[] =
@@ -197,6 +199,36 @@ static enum signal signal_of(const char *text)
 	while (i < SIGNAL_COUNT - 1 && !is_text(signal_text((enum signal)i), text))
 		i++;
 	return (enum signal)i;
+}
+
+static void read_held(sqlite3_stmt *stmt, char *kind, size_t kind_size, unsigned *ret_signals)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, 0);
+	const char *signal = (const char *)sqlite3_column_text(stmt, 1);
+	(void)snprintf(kind, kind_size, "%s", text ? text : "");
+	if (signal)
+		*ret_signals |= 1u << signal_of(signal);
+}
+
+enum status inspect_held(struct inspect *in, int64_t destination_id, char *kind, size_t kind_size,
+			 unsigned *ret_signals, struct err *e)
+{
+	static const char sql[] =
+		"SELECT t.kind, h.signal FROM destinations t LEFT JOIN (SELECT signal, sum(CASE "
+		"outcome WHEN 'accepted' THEN records ELSE -records END) AS n FROM totals WHERE "
+		"destination_id = ?1 GROUP BY signal) h ON h.n > 0 WHERE t.id = ?1";
+	sqlite3_stmt *stmt = NULL;
+	*ret_signals = 0;
+	enum status st = inspect_begin(in, 0, e);
+	if (!st)
+		st = inspect_prepare(in, sql, &stmt, e);
+	if (!st && sqlite3_bind_int64(stmt, 1, destination_id))
+		st = inspect_fail(in, SQLITE_ERROR, e);
+	while (!st && (st = inspect_step(in, stmt, e)) == ST_OK)
+		read_held(stmt, kind, kind_size, ret_signals);
+	(void)sqlite3_finalize(stmt);
+	inspect_end(in);
+	return st == ST_END ? ST_OK : st;
 }
 
 static struct inspect_dead_group *group_of(struct gathering *g, const struct inspect_owed *o)

@@ -256,7 +256,7 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 	enum status st = queue_statement(q, Q_LOSS_INSERT, &s);
 	if (st)
 		return st;
-	stmt_bind_int(s, 1, l->at_ns);
+	stmt_bind_int(s, 1, boot_wall_ns(&q->boot));
 	stmt_bind_int(s, 2, l->destination_id);
 	stmt_bind_text(s, 3, bytes_str(l->signal));
 	stmt_bind_text(s, 4, bytes_str(l->class));
@@ -266,17 +266,16 @@ enum status queue_lose(struct queue *q, const struct queue_loss *l)
 	stmt_bind_nonzero(s, 8, l->first_time_ns);
 	stmt_bind_nonzero(s, 9, l->last_time_ns);
 	stmt_bind_words(s, 10, l->detail);
+	queue_bind_moment(q, s, 11);
 	q->has_losses = true;
 	return stmt_run(s, &q->err);
 }
 
-enum status queue_lose_of(struct queue *q, const struct settlement *s,
-			  const struct queue_delivery *d, enum outcome outcome, int64_t records,
-			  struct bytes detail)
+enum status queue_lose_of(struct queue *q, const struct queue_delivery *d, enum outcome outcome,
+			  int64_t records, struct bytes detail)
 {
 	int64_t all = d->batch_records > 0 ? d->batch_records : 1;
 	struct queue_loss loss = {
-		.at_ns = s->at_ns,
 		.destination_id = d->destination_id,
 		.signal = signal_text(d->signal),
 		.class = record_class_text(d->class),
@@ -301,7 +300,7 @@ static enum status settle_delivered(struct queue *q, const struct settlement *s,
 				 d->records - rejected);
 	if (!st && rejected > 0)
 		/* Within an export that the destination took. */
-		st = queue_lose_of(q, s, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+		st = queue_lose_of(q, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
 	return st ? st : queue_remove_delivery(q, d);
 }
 
@@ -321,7 +320,57 @@ static enum status settle_kept(struct queue *q, const struct settlement *s,
 	stmt_bind_int(u, 4, s->at_ns);
 	stmt_bind_nonzero(u, 5, s->status);
 	stmt_bind_words(u, 6, bytes_str(s->error));
+	queue_bind_moment(q, u, 7);
 	return stmt_run(u, &q->err);
+}
+
+/* What was taken of it before, in parts: counted, and not owed any more. */
+static enum status settle_taken(struct queue *q, const struct settlement *s,
+				struct queue_delivery *d, const struct settle_item *item)
+{
+	int64_t taken = item->taken_records < d->records ? item->taken_records : d->records;
+	int64_t rejected = item->rejected_records < taken ? item->rejected_records : taken;
+	sqlite3_stmt *u = NULL;
+	enum status st = ST_OK;
+	if (taken == 0)
+		return ST_OK;
+	if (taken > rejected)
+		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED,
+				 taken - rejected);
+	if (!st && rejected > 0)
+		st = queue_lose_of(q, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+	if (!st)
+		st = queue_statement(q, Q_DELIVERY_OWE, &u);
+	if (st)
+		return st;
+	d->records -= taken;
+	stmt_bind_int(u, 1, d->batch_id);
+	stmt_bind_int(u, 2, d->destination_id);
+	stmt_bind_int(u, 3, d->records);
+	return stmt_run(u, &q->err);
+}
+
+static enum status settle_one(struct queue *q, const struct settlement *s,
+			      const struct queue_delivery *d, const struct settle_item *item)
+{
+	switch (item->outcome) {
+	case SETTLE_DELIVERED:
+		return settle_delivered(q, s, d, item->rejected_records);
+	case SETTLE_RETRY:
+		return settle_kept(q, s, d, DELIVERY_READY);
+	case SETTLE_DEAD:
+		return settle_kept(q, s, d, DELIVERY_DEAD);
+	case SETTLE_SPLIT:
+		return queue_settle_split(q, s, d, item);
+	case SETTLE_MOVED:
+		return queue_settle_moved(q, d, item->to_destination_id);
+	case SETTLE_UNREADABLE:
+		return queue_settle_unreadable(q, d);
+	case SETTLE_EXPIRED:
+		return depart_delivery(q, d->batch_id, d->destination_id, DELIVERY_READY,
+				       OUTCOME_EXPIRED, DEPART_MAX_AGE);
+	}
+	return ST_INTERNAL;
 }
 
 enum status queue_settle(struct queue *q, const struct settlement *s)
@@ -336,32 +385,13 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			st = ST_OK;
 			continue;
 		}
+		if (!st)
+			st = settle_taken(q, s, &d, item);
 		if (st)
 			break;
-		switch (item->outcome) {
-		case SETTLE_DELIVERED:
-			st = settle_delivered(q, s, &d, item->rejected_records);
-			break;
-		case SETTLE_RETRY:
-			st = settle_kept(q, s, &d, DELIVERY_READY);
-			break;
-		case SETTLE_DEAD:
-			st = settle_kept(q, s, &d, DELIVERY_DEAD);
-			break;
-		case SETTLE_SPLIT:
-			st = queue_settle_split(q, s, &d, item);
-			break;
-		case SETTLE_MOVED:
-			st = queue_settle_moved(q, &d, item->to_destination_id);
-			break;
-		case SETTLE_UNREADABLE:
-			st = queue_settle_unreadable(q, s, &d);
-			break;
-		case SETTLE_EXPIRED:
-			st = depart_delivery(q, d.batch_id, d.destination_id, DELIVERY_READY,
-					     OUTCOME_EXPIRED, DEPART_MAX_AGE);
-			break;
-		}
+		/* All that was owed is decided: there is nothing left that could die. */
+		st = item->taken_records && d.records == 0 ? queue_remove_delivery(q, &d) :
+							     settle_one(q, s, &d, item);
 	}
 	return st;
 }

@@ -20,13 +20,13 @@ struct queue_total {
 	int64_t records;
 };
 
-/* Deliveries of one kind that a rule let go in the open transaction (storage/depart.c). */
+/* Records of one kind that were let go in the open transaction (storage/depart.c). */
 struct queue_departed {
 	int64_t destination_id;
 	enum signal signal;
 	enum record_class class;
 	enum outcome outcome;
-	const char *why; /* static */
+	const char *why; /* borrowed until the commit */
 	int64_t records;
 	int64_t bytes;
 	int64_t first_time_ns; /* 0: unknown */
@@ -116,9 +116,9 @@ MUST_USE enum status queue_reroute(struct queue *q, int64_t from_id, const struc
 /* Add to `totals` in this transaction. */
 MUST_USE enum status queue_count(struct queue *q, int64_t destination_id, enum signal signal,
 				 enum outcome outcome, int64_t records);
-/* A row of the loss ledger. The caller counts the outcome in `totals` itself. */
+/* A row of the loss ledger, as of now, with an id above all that were given out or reported. The
+ * caller counts the outcome in `totals` itself. */
 struct queue_loss {
-	int64_t at_ns;
 	int64_t destination_id;
 	const char *signal;
 	const char *class;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "gateway/base/now.h"
+
 static const char *const texts[] = {
 #define X(name, sql) sql,
 	STATEMENTS(X)
@@ -64,6 +66,14 @@ enum status queue_ask(struct queue *q, enum statement i, int64_t a, int64_t *ret
 		stmt_reset(s);
 	}
 	return st;
+}
+
+void queue_bind_moment(const struct queue *q, sqlite3_stmt *s, int i)
+{
+	if (!q->boot.this.id)
+		return;
+	stmt_bind_int(s, i, q->boot.this.id);
+	stmt_bind_int(s, i + 1, now_boot_ns());
 }
 
 enum signal queue_read_signal(sqlite3_stmt *s, int column)

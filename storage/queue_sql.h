@@ -6,6 +6,12 @@
 
 #include "storage/queue.h"
 
+/* What a struct depart_item is read from. */
+#define DEPART_ITEM                                                                     \
+	"SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "   \
+	"d.last_attempt_at, d.last_boot, d.last_mono FROM deliveries d JOIN batches b " \
+	"ON b.id = d.batch_id WHERE "
+
 /* One line per statement; the index is the name. */
 #define STATEMENTS(X)                                                                              \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
@@ -28,9 +34,9 @@
 	  "coalesce(?10, preview), boot, received_mono FROM batches WHERE id = ?1")                \
 	X(PART_DELIVERY_INSERT,                                                                    \
 	  "INSERT INTO deliveries (batch_id, destination_id, priority, state, records, attempts, " \
-	  "last_attempt_at, last_status, last_error) SELECT ?3, destination_id, priority, ?4, "    \
-	  "?5, "                                                                                   \
-	  "attempts + 1, ?6, ?7, ?8 FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")  \
+	  "last_attempt_at, last_status, last_error, last_boot, last_mono) SELECT ?3, "            \
+	  "destination_id, priority, ?4, ?5, attempts + 1, ?6, ?7, ?8, ?9, ?10 FROM deliveries "   \
+	  "WHERE batch_id = ?1 AND destination_id = ?2")                                           \
 	X(PAYLOAD_ANY, "SELECT 1 FROM payloads WHERE batch_id = ?1")                               \
 	X(DELIVERY_FIND,                                                                           \
 	  "SELECT d.state, d.records, b.signal, b.class, b.stored_bytes, b.records, "              \
@@ -39,7 +45,10 @@
 	  "WHERE d.batch_id = ?1 AND d.destination_id = ?2")                                       \
 	X(DELIVERY_UPDATE,                                                                         \
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
-	  "last_status = ?5, last_error = ?6 WHERE batch_id = ?1 AND destination_id = ?2")         \
+	  "last_status = ?5, last_error = ?6, last_boot = ?7, last_mono = ?8 "                     \
+	  "WHERE batch_id = ?1 AND destination_id = ?2")                                           \
+	X(DELIVERY_OWE,                                                                            \
+	  "UPDATE deliveries SET records = ?3 WHERE batch_id = ?1 AND destination_id = ?2")        \
 	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
 	X(DELIVERY_REPLAY,                                                                         \
 	  "UPDATE deliveries SET state = 'ready' WHERE batch_id = ?1 AND destination_id = ?2")     \
@@ -53,7 +62,11 @@
 	  "ON CONFLICT DO UPDATE SET records = records + excluded.records")                        \
 	X(LOSS_INSERT,                                                                             \
 	  "INSERT INTO losses (at, destination_id, signal, class, reason, records, bytes, "        \
-	  "first_time, last_time, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")       \
+	  "first_time, last_time, detail, boot, mono, id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "    \
+	  "?8, "                                                                                   \
+	  "?9, ?10, ?11, ?12, 1 + max(coalesce((SELECT max(id) FROM losses), 0), "                 \
+	  "coalesce((SELECT "                                                                      \
+	  "value FROM settings WHERE name = 'losses_reported'), 0)))")                             \
 	X(DESTINATION_UPDATE,                                                                      \
 	  "UPDATE destinations SET state = ?2, state_since = ?3, next_attempt_at = ?4, "           \
 	  "last_success_at = coalesce(?5, last_success_at), reason = ?6 WHERE id = ?1")            \
@@ -90,32 +103,27 @@
 	  "JOIN batches b ON b.id = d.batch_id WHERE d.batch_id = ?1 "                             \
 	  "AND d.destination_id BETWEEN ?2 AND ?3 ORDER BY d.destination_id LIMIT 1")              \
 	X(DEPART_READY,                                                                            \
-	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
-	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
-	  "WHERE d.state = 'ready' AND d.destination_id = ?1 AND d.priority = ?2 "                 \
-	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
-	X(DEPART_DEAD,                                                                             \
-	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
-	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
-	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND ?2 < 0 AND d.batch_id > ?3 "       \
-	  "ORDER BY d.batch_id LIMIT ?4")                                                          \
+	  DEPART_ITEM "d.state = 'ready' AND d.destination_id = ?1 AND d.priority = ?2 "           \
+		      "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                          \
+	X(DEPART_DEAD, DEPART_ITEM "d.state = 'dead' AND d.destination_id = ?1 AND ?2 < 0 "        \
+				   "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")             \
 	X(DEPART_DEAD_CLASS,                                                                       \
-	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
-	  "d.last_attempt_at FROM deliveries d JOIN batches b ON b.id = d.batch_id "               \
-	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND d.priority = ?2 "                  \
-	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
+	  DEPART_ITEM "d.state = 'dead' AND d.destination_id = ?1 AND d.priority = ?2 "            \
+		      "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                          \
 	X(DEPART_WAITED,                                                                           \
 	  "SELECT 1 FROM deliveries d JOIN destinations t ON t.id = d.destination_id "             \
 	  "WHERE d.batch_id = ?1 AND d.state = 'ready' AND t.is_configured LIMIT 1")               \
 	X(DESTINATION_LIST, "SELECT id, is_configured FROM destinations ORDER BY id LIMIT ?1")     \
-	X(LEDGER_OLD,                                                                              \
-	  "SELECT id, at, destination_id, signal, class, reason, records, bytes, first_time, "     \
-	  "last_time, detail FROM losses WHERE id > ?1 AND id < (SELECT max(id) FROM losses) "     \
-	  "AND at < ?2 AND (at < ?4 OR id <= coalesce((SELECT value FROM settings "                \
-	  "WHERE name = 'losses_reported'), ?5)) ORDER BY id LIMIT ?3")                            \
+	X(LEDGER_SLICE,                                                                            \
+	  "SELECT l.id, l.at, l.destination_id, l.signal, l.class, l.reason, l.records, l.bytes, " \
+	  "l.first_time, l.last_time, l.detail, l.boot, l.mono, "                                  \
+	  "coalesce(t.offset_ns + l.mono, l.at), t.is_set, l.id <= coalesce((SELECT value FROM "   \
+	  "settings WHERE name = 'losses_reported'), ?3) FROM losses l LEFT JOIN boots t "         \
+	  "ON t.id = l.boot WHERE l.id > ?1 AND l.id < (SELECT max(id) FROM losses) "              \
+	  "ORDER BY l.id LIMIT ?2")                                                                \
 	X(LEDGER_MERGE,                                                                            \
-	  "UPDATE losses SET records = ?2, bytes = ?3, first_time = ?4, last_time = ?5 "           \
-	  "WHERE id = ?1")                                                                         \
+	  "UPDATE losses SET records = ?2, bytes = ?3, first_time = ?4, last_time = ?5, at = ?6, " \
+	  "boot = ?7, mono = ?8 WHERE id = ?1")                                                    \
 	X(LEDGER_DELETE, "DELETE FROM losses WHERE id = ?1")                                       \
 	X(VACUUM_STEP, "PRAGMA incremental_vacuum(8)")
 
@@ -133,6 +141,8 @@ MUST_USE enum status queue_statement(struct queue *q, enum statement i, sqlite3_
 MUST_USE enum status queue_run(struct queue *q, enum statement i, int64_t a, int64_t b);
 /* The first column of the first row. ST_END: no row. */
 MUST_USE enum status queue_ask(struct queue *q, enum statement i, int64_t a, int64_t *ret);
+/* This moment, as parameters i (the boot) and i + 1 (its clock). */
+void queue_bind_moment(const struct queue *q, sqlite3_stmt *s, int i);
 /* The words of a closed set in a column. The CHECKs of the schema leave no other than ours. */
 enum signal queue_read_signal(sqlite3_stmt *s, int column);
 enum record_class queue_read_class(sqlite3_stmt *s, int column);
@@ -156,17 +166,15 @@ MUST_USE enum status queue_find_delivery(struct queue *q, int64_t batch_id, int6
 /* With its batch and payload where it is the last one. The caller has counted the outcome. */
 MUST_USE enum status queue_remove_delivery(struct queue *q, const struct queue_delivery *d);
 /* Count so many of its records as an outcome other than delivered, with a row in the ledger. */
-MUST_USE enum status queue_lose_of(struct queue *q, const struct settlement *s,
-				   const struct queue_delivery *d, enum outcome outcome,
-				   int64_t records, struct bytes detail);
+MUST_USE enum status queue_lose_of(struct queue *q, const struct queue_delivery *d,
+				   enum outcome outcome, int64_t records, struct bytes detail);
 /* The outcomes in storage/queue_part.c. */
 MUST_USE enum status queue_settle_split(struct queue *q, const struct settlement *s,
 					const struct queue_delivery *d,
 					const struct settle_item *item);
 MUST_USE enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
 					int64_t to_destination_id);
-MUST_USE enum status queue_settle_unreadable(struct queue *q, const struct settlement *s,
-					     const struct queue_delivery *d);
+MUST_USE enum status queue_settle_unreadable(struct queue *q, const struct queue_delivery *d);
 /* The payload of a batch whose row is there. Borrows body. */
 MUST_USE enum status queue_insert_payload(struct queue *q, int64_t id, struct bytes body);
 /* (3) Counts accepted, unless the delivery is there already. */

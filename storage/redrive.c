@@ -18,21 +18,9 @@
 #include "storage/redrive.h"
 
 #include "gateway/base/container.h"
-#include "gateway/base/now.h"
+#include "storage/depart.h"
 #include "storage/queue_sql.h"
 #include "storage/writer_internal.h"
-
-/* What a purge comes to, by signal and class. */
-struct purged {
-	int64_t records;
-	int64_t bytes;
-	int64_t first_time_ns; /* 0: unknown */
-	int64_t last_time_ns;
-};
-
-struct purge_sums {
-	struct purged of[SIGNAL_COUNT][RECORD_CLASS_COUNT];
-};
 
 /* Its part of the payload, where some of the batch's records were delivered before. */
 static int64_t share_of(const struct queue_delivery *d)
@@ -48,16 +36,18 @@ static enum status replay(struct queue *q, const struct queue_delivery *d)
 	return queue_run(q, Q_DELIVERY_REPLAY, d->batch_id, d->destination_id);
 }
 
-static enum status purge(struct queue *q, const struct queue_delivery *d, struct purge_sums *sums)
+static enum status purge(struct queue *q, const struct redrive *r, const struct queue_delivery *d)
 {
-	struct purged *p = &sums->of[d->signal][d->class];
-	p->records += d->records;
-	p->bytes += share_of(d);
-	if (d->first_time_ns && (!p->first_time_ns || d->first_time_ns < p->first_time_ns))
-		p->first_time_ns = d->first_time_ns;
-	if (d->last_time_ns > p->last_time_ns)
-		p->last_time_ns = d->last_time_ns;
-	enum status st = queue_count(q, d->destination_id, d->signal, OUTCOME_PURGED, d->records);
+	const struct queue_departed gone = { .destination_id = d->destination_id,
+					     .signal = d->signal,
+					     .class = d->class,
+					     .outcome = OUTCOME_PURGED,
+					     .why = r->detail,
+					     .records = d->records,
+					     .bytes = share_of(d),
+					     .first_time_ns = d->first_time_ns,
+					     .last_time_ns = d->last_time_ns };
+	enum status st = depart_note(q, &gone);
 	return st ? st : queue_remove_delivery(q, d);
 }
 
@@ -81,33 +71,7 @@ static enum status move(struct queue *q, const struct queue_delivery *d, int64_t
 		    queue_count(q, d->destination_id, d->signal, OUTCOME_ACCEPTED, -d->records);
 }
 
-static enum status write_losses(struct queue *q, const struct redrive *r,
-				const struct purge_sums *sums)
-{
-	enum status st = ST_OK;
-	for (int s = 0; s < SIGNAL_COUNT && !st; s++)
-		for (int c = 0; c < RECORD_CLASS_COUNT && !st; c++) {
-			const struct purged *p = &sums->of[s][c];
-			struct queue_loss loss = {
-				.at_ns = now_wall_ns(),
-				.destination_id = r->destination_id,
-				.signal = signal_text((enum signal)s),
-				.class = record_class_text((enum record_class)c),
-				.reason = outcome_text(OUTCOME_PURGED),
-				.records = p->records,
-				.bytes = p->bytes,
-				.first_time_ns = p->first_time_ns,
-				.last_time_ns = p->last_time_ns,
-				.detail = bytes_str(r->detail),
-			};
-			if (p->records)
-				st = queue_lose(q, &loss);
-		}
-	return st;
-}
-
-static enum status apply_one(struct queue *q, struct redrive *r, const struct queue_delivery *d,
-			     struct purge_sums *sums)
+static enum status apply_one(struct queue *q, struct redrive *r, const struct queue_delivery *d)
 {
 	r->batches++;
 	r->records += d->records;
@@ -116,7 +80,7 @@ static enum status apply_one(struct queue *q, struct redrive *r, const struct qu
 	case REDRIVE_REPLAY:
 		return replay(q, d);
 	case REDRIVE_PURGE:
-		return purge(q, d, sums);
+		return purge(q, r, d);
 	case REDRIVE_MOVE:
 		return move(q, d, r->to_id);
 	}
@@ -127,7 +91,6 @@ static enum status apply_one(struct queue *q, struct redrive *r, const struct qu
 static enum status apply(struct queue *q, struct write_job *job)
 {
 	struct redrive *r = container_of(job, struct redrive, job);
-	struct purge_sums sums = { 0 };
 	enum status st = ST_OK;
 	r->batches = 0;
 	r->records = 0;
@@ -138,9 +101,9 @@ static enum status apply(struct queue *q, struct write_job *job)
 		if (st == ST_END || (!st && d.state != r->state))
 			st = ST_OK;
 		else if (!st)
-			st = apply_one(q, r, &d, &sums);
+			st = apply_one(q, r, &d);
 	}
-	return st ? st : write_losses(q, r, &sums);
+	return st;
 }
 
 /* On the writer's thread. r is the giver's again with the last line. */

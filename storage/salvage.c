@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -313,6 +314,9 @@ static enum status salvage_one(struct salvage *s)
 	struct salvage_file *f = NULL;
 	s->place_count = 0;
 	s->found_count = 0;
+	(void)snprintf(s->job->detail, sizeof(s->job->detail),
+		       "payloads that cannot be read; the damaged file is kept as %s",
+		       s->job->row.path);
 	log_warn("salvage.begin", "path=%s from_id=%lld", LOG_QUOTE(s->job->row.path),
 		 (long long)s->job->row.next_id);
 	enum status st = open_file(s, &f);

@@ -9,19 +9,18 @@
  * keeps the time it was received, its records, its attempts and whether it is dead. It gets a new
  * id: ids order the queue of the new file.
  *
- * Lost payloads of one destination, signal and class share a row of `losses`: it grows. What the
- * damaged file's totals know beyond the rows that could be read becomes rows of class 'unknown'. */
+ * Lost payloads of one destination, signal and class and of one job share a row of `losses`. No row
+ * grows afterwards: it may have been reported. What the damaged file's totals know beyond the rows
+ * that could be read becomes rows of class 'unknown'. */
 #include "storage/salvage_move.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "storage/queue.h"
+#include "storage/depart.h"
 
 const struct salvage_place salvage_unrouted = { .name = "(unrouted)", .kind = "none" };
 static const char UNKNOWN[] = "unknown";
-static const char DAMAGED[] = "damaged";
-enum { DETAIL_SIZE = SALVAGE_PATH_MAX + 256 };
 
 static struct salvage_job *job_of(struct write_job *job)
 {
@@ -134,36 +133,11 @@ enum status salvage_adopt(struct queue *q, struct write_job *job)
 
 /* ---- losses ---- */
 
-/* (2) Count them and write them down: into the row of the same kind if there is one. */
-static enum status lose(struct queue *q, const struct queue_loss *l, enum signal signal)
+/* (2) */
+static enum status lose(struct queue *q, const struct queue_departed *d)
 {
-	static const char sql[] =
-		"UPDATE losses SET records = records + ?1, bytes = bytes + ?2,"
-		" first_time = min(coalesce(first_time, ?3), coalesce(?3, first_time)),"
-		" last_time = max(coalesce(last_time, ?4), coalesce(?4, last_time))"
-		" WHERE destination_id = ?5 AND signal = ?6 AND class = ?7 AND reason = ?8"
-		" AND detail = ?9";
-	sqlite3_stmt *s = NULL;
-	enum status st = queue_count(q, l->destination_id, signal, OUTCOME_ACCEPTED, l->records);
-	if (!st)
-		st = queue_count(q, l->destination_id, signal, OUTCOME_DAMAGED, l->records);
-	if (!st)
-		st = one_off(q, sql, &s);
-	if (st)
-		return st;
-	stmt_bind_int(s, 1, l->records);
-	stmt_bind_int(s, 2, l->bytes);
-	stmt_bind_nonzero(s, 3, l->first_time_ns);
-	stmt_bind_nonzero(s, 4, l->last_time_ns);
-	stmt_bind_int(s, 5, l->destination_id);
-	stmt_bind_text(s, 6, bytes_str(l->signal));
-	stmt_bind_text(s, 7, bytes_str(l->class));
-	stmt_bind_text(s, 8, bytes_str(l->reason));
-	stmt_bind_text(s, 9, l->detail);
-	st = run_and_drop(q, s);
-	if (!st && sqlite3_changes(q->db) == 0)
-		st = queue_lose(q, l);
-	return st;
+	enum status st = queue_count(q, d->destination_id, d->signal, OUTCOME_ACCEPTED, d->records);
+	return st ? st : depart_note(q, d);
 }
 
 /* ---- moving ---- */
@@ -256,25 +230,19 @@ static enum status move_batch(struct queue *q, const struct salvage_batch *b,
 static enum status lose_batch(struct queue *q, const struct salvage_job *j,
 			      const struct salvage_batch *b, const int64_t *of)
 {
-	char detail[DETAIL_SIZE];
 	enum status st = ST_OK;
-	(void)snprintf(detail, sizeof(detail),
-		       "payloads that cannot be read; the damaged file is kept as %s", j->row.path);
 	for (size_t i = 0; i < b->owed_count && !st; i++) {
-		const struct queue_loss loss = {
-			.at_ns = j->at_ns,
-			.destination_id = of[i],
-			.signal = signal_text(b->signal),
-			.class = record_class_text(b->class),
-			.reason = DAMAGED,
-			.records = b->owed[i].records,
-			.bytes = b->stored_bytes,
-			.first_time_ns = b->first_time,
-			.last_time_ns = b->last_time,
-			.detail = bytes_str(detail),
-		};
+		const struct queue_departed gone = { .destination_id = of[i],
+						     .signal = b->signal,
+						     .class = b->class,
+						     .outcome = OUTCOME_DAMAGED,
+						     .why = j->detail,
+						     .records = b->owed[i].records,
+						     .bytes = b->stored_bytes,
+						     .first_time_ns = b->first_time,
+						     .last_time_ns = b->last_time };
 		if (of[i] > 0)
-			st = lose(q, &loss, b->signal);
+			st = lose(q, &gone);
 	}
 	return st;
 }
@@ -321,27 +289,29 @@ enum status salvage_move(struct queue *q, struct write_job *job)
 static enum status lose_missing(struct queue *q, const struct salvage_job *j,
 				const struct salvage_missing *m)
 {
-	char detail[DETAIL_SIZE];
+	char detail[SALVAGE_DETAIL_SIZE];
 	int64_t id = 0;
 	enum status st = find_place(q, m->place, &id);
 	if (st)
 		return st;
 	(void)snprintf(detail, sizeof(detail),
 		       "missing by the damaged file's own totals; it is kept as %s", j->row.path);
-	const struct queue_loss loss = { .at_ns = j->at_ns,
-					 .destination_id = id,
+	const struct queue_loss loss = { .destination_id = id,
 					 .signal = signal_text(m->signal),
 					 .class = UNKNOWN,
-					 .reason = DAMAGED,
+					 .reason = outcome_text(OUTCOME_DAMAGED),
 					 .records = m->records,
 					 .detail = bytes_str(detail) };
-	return lose(q, &loss, m->signal);
+	st = queue_count(q, id, m->signal, OUTCOME_ACCEPTED, m->records);
+	if (!st)
+		st = queue_count(q, id, m->signal, OUTCOME_DAMAGED, m->records);
+	return st ? st : queue_lose(q, &loss);
 }
 
 /* A row of 0 records, so that the ledger tells that there is something it cannot tell. */
 static enum status note_unknown(struct queue *q, const struct salvage_job *j)
 {
-	char detail[DETAIL_SIZE];
+	char detail[SALVAGE_DETAIL_SIZE];
 	int64_t id = 0;
 	enum status st = find_place(q, &salvage_unrouted, &id);
 	if (st)
@@ -351,11 +321,10 @@ static enum status note_unknown(struct queue *q, const struct salvage_job *j)
 		"how many records are lost is not known: the totals cannot be read; the damaged"
 		" file is kept as %s",
 		j->row.path);
-	const struct queue_loss loss = { .at_ns = j->at_ns,
-					 .destination_id = id,
+	const struct queue_loss loss = { .destination_id = id,
 					 .signal = UNKNOWN,
 					 .class = UNKNOWN,
-					 .reason = DAMAGED,
+					 .reason = outcome_text(OUTCOME_DAMAGED),
 					 .detail = bytes_str(detail) };
 	return queue_lose(q, &loss);
 }

@@ -7,6 +7,7 @@
 #include "storage/salvage_file.h"
 #include "storage/writer.h"
 
+enum { SALVAGE_DETAIL_SIZE = SALVAGE_PATH_MAX + 256 };
 enum { SALVAGE_GROUP_MAX = 32, SALVAGE_TOTALS_MAX = 1024, SALVAGE_PAST_MAX = 32 };
 
 /* A row of `salvages`. */
@@ -50,6 +51,7 @@ struct salvage_job {
 	struct salvage_place *places; /* every destination that the batches name */
 	size_t place_count;
 	int64_t next_id;
+	char detail[SALVAGE_DETAIL_SIZE]; /* in the ledger, of payloads that cannot be read */
 	/* salvage_finish */
 	int64_t at_ns;
 	struct salvage_missing missing[SALVAGE_TOTALS_MAX];

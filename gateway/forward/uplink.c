@@ -145,6 +145,8 @@ void uplink_stop(struct uplink *u, int64_t deadline_ns)
 		if (!u->usage.is_at_writer && u->usage.again_ns > now_mono_ns())
 			break;
 	}
+	/* Members leave when the writer is gone, perhaps on another day than this. */
+	u->usage.writer = NULL;
 	unlock(u);
 }
 

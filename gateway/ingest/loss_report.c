@@ -5,9 +5,10 @@
  * between then and then. So rows that differ in time and size alone become one record, but not over
  * an hour's border: what is reported after a long silence keeps a shape.
  *
- * A device without a battery starts in 1970. A record with a wrong time is worse than one without:
- * backends sort it into the wrong place, or refuse it as too old; without, the time of receipt
- * stands in for it, which the queue corrects. */
+ * A device without a battery starts in 1970. The ledger corrects the times of that boot when it
+ * learns the time. Until then a record has none: one with a wrong time is worse, for backends sort
+ * it into the wrong place, or refuse it as too old; without, the time of receipt stands in for it,
+ * which the queue corrects. */
 #include "gateway/ingest/loss_report.h"
 
 #include <stdio.h>
@@ -18,8 +19,7 @@
 #include "gateway/telemetry/utf8.h"
 #include "gateway/telemetry/wire.h"
 
-#define HOUR_NS      (3600 * NS_PER_S)
-#define CLOCK_SET_NS (INT64_C(1735689600) * NS_PER_S) /* 2025-01-01: before this was written */
+#define HOUR_NS (3600 * NS_PER_S)
 
 enum { SEVERITY_WARN = 13, BODY_MAX = 400 };
 
@@ -46,21 +46,21 @@ enum {
 	ANY_VALUE_INT = 3
 };
 
-int64_t loss_report_time(int64_t wall_ns)
-{
-	return wall_ns >= CLOCK_SET_NS ? wall_ns : 0;
-}
-
 static bool is_same(const char *a, const char *b)
 {
 	return strcmp(a, b ? b : "") == 0;
+}
+
+static int64_t time_of(const struct inspect_loss *l)
+{
+	return l->is_at_known ? l->at_ns : 0;
 }
 
 static struct loss_group *find_group(struct loss_report *r, const struct inspect_loss *l)
 {
 	for (size_t i = r->count; i-- > 0;) {
 		struct loss_group *g = &r->groups[i];
-		if (g->first_at_ns / HOUR_NS == l->at_ns / HOUR_NS &&
+		if (g->first_at_ns / HOUR_NS == time_of(l) / HOUR_NS &&
 		    is_same(g->destination, l->destination) && is_same(g->signal, l->signal) &&
 		    is_same(g->class, l->class) && is_same(g->reason, l->reason))
 			return g;
@@ -78,7 +78,7 @@ static struct loss_group *new_group(struct loss_report *r, const struct inspect_
 				  .class = xstrdup(l->class ? l->class : ""),
 				  .reason = xstrdup(l->reason ? l->reason : ""),
 				  .first_id = l->id,
-				  .first_at_ns = l->at_ns,
+				  .first_at_ns = time_of(l),
 				  .first_time_ns = l->first_time_ns };
 	return g;
 }
@@ -94,7 +94,7 @@ bool loss_report_add(struct loss_report *r, const struct inspect_loss *l)
 	g->records += l->records;
 	g->bytes += l->bytes;
 	g->last_id = l->id;
-	g->last_at_ns = l->at_ns;
+	g->last_at_ns = time_of(l);
 	if (l->first_time_ns && (!g->first_time_ns || l->first_time_ns < g->first_time_ns))
 		g->first_time_ns = l->first_time_ns;
 	if (l->last_time_ns > g->last_time_ns)
@@ -102,6 +102,19 @@ bool loss_report_add(struct loss_report *r, const struct inspect_loss *l)
 	(void)snprintf(g->detail, sizeof(g->detail), "%s", l->detail ? l->detail : "");
 	r->last_id = l->id;
 	return true;
+}
+
+void loss_report_times(const struct loss_report *r, int64_t *ret_first_ns, int64_t *ret_last_ns)
+{
+	*ret_first_ns = 0;
+	*ret_last_ns = 0;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct loss_group *g = &r->groups[i];
+		if (g->first_at_ns && (!*ret_first_ns || g->first_at_ns < *ret_first_ns))
+			*ret_first_ns = g->first_at_ns;
+		if (g->last_at_ns > *ret_last_ns)
+			*ret_last_ns = g->last_at_ns;
+	}
 }
 
 void loss_report_clear(struct loss_report *r)
@@ -228,7 +241,7 @@ static void put_record(struct writing *w, const struct loss_group *g, int64_t no
 {
 	struct wire_open record = { 0 };
 	begin(w, SCOPE_LOGS_RECORDS, 512, &record);
-	put_time(w, RECORD_TIME, loss_report_time(g->last_at_ns));
+	put_time(w, RECORD_TIME, g->last_at_ns);
 	put_number(w, RECORD_SEVERITY_NUMBER, SEVERITY_WARN);
 	put_text(w, RECORD_SEVERITY_TEXT, "WARN");
 	put_body(w, g);
@@ -239,7 +252,7 @@ static void put_record(struct writing *w, const struct loss_group *g, int64_t no
 	put_numbers(w, g);
 	if (g->detail[0])
 		put_attribute(w, RECORD_ATTRIBUTES, "tidegate.loss.detail", g->detail, 0);
-	put_time(w, RECORD_OBSERVED_TIME, loss_report_time(now_ns));
+	put_time(w, RECORD_OBSERVED_TIME, now_ns);
 	put_text(w, RECORD_EVENT_NAME, "tidegate.loss");
 	end(w, &record);
 }

@@ -18,7 +18,7 @@ struct loss_group {
 	int64_t rows;
 	int64_t first_id;
 	int64_t last_id;
-	int64_t first_at_ns;
+	int64_t first_at_ns; /* 0: the clock was not set, and nobody knows */
 	int64_t last_at_ns;
 	int64_t records;
 	int64_t bytes;
@@ -38,12 +38,11 @@ bool loss_report_add(struct loss_report *r, const struct inspect_loss *l);
 /* Forgets the groups, keeps last_id. */
 void loss_report_clear(struct loss_report *r);
 /* Appends an ExportLogsServiceRequest with one record for each group, of severity WARN and with the
- * event name tidegate.loss. resource: attributes of the gateway. Times before 2025 are those of a
- * clock that was not set, and left out. */
+ * event name tidegate.loss. resource: attributes of the gateway. now_ns 0: it is not known. */
 MUST_USE enum status loss_report_write(const struct loss_report *r,
 				       const struct attributes *resource, int64_t now_ns,
 				       struct buf *out);
-/* 0 where the clock was not set. */
-int64_t loss_report_time(int64_t wall_ns);
+/* When the first of them was let go, and the last; 0: not known. */
+void loss_report_times(const struct loss_report *r, int64_t *ret_first_ns, int64_t *ret_last_ns);
 
 #endif

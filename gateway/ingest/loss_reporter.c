@@ -54,6 +54,7 @@ struct loss_reporter {
 	struct setting_update cursor;
 	enum status back; /* of the job that came back */
 	struct loss_report report;
+	int64_t wall_ns; /* of the report; 0: not known */
 	bool is_full;
 	struct buf body;
 	struct log_rate rate;
@@ -79,6 +80,8 @@ static enum status gather(struct loss_reporter *r, struct err *e)
 	enum status st = inspect_open(writer_path(r->options.writer), LOOK_NS, &in, e);
 	if (!st)
 		st = inspect_setting(in, setting, &r->report.last_id, e);
+	if (!st)
+		st = inspect_wall(in, &r->wall_ns, e);
 	while (!st && !r->is_full && r->report.last_id != before && now_mono_ns() < end) {
 		before = r->report.last_id;
 		st = inspect_losses_behind(in, before, PAGE_ROWS, add_row, r, e);
@@ -113,8 +116,7 @@ static void put_report(struct loss_reporter *r)
 				 .preview = bytes_str("tidegate.loss"),
 				 .body = buf_view(&r->body),
 				 .destinations = r->options.destinations };
-	part.first_time_ns = loss_report_time(report->groups[0].first_at_ns);
-	part.last_time_ns = loss_report_time(report->groups[report->count - 1].last_at_ns);
+	loss_report_times(report, &part.first_time_ns, &part.last_time_ns);
 	r->put = (struct put_job){ .job.done = put_done, .signal = SIGNAL_LOGS, .part_count = 1 };
 	r->put.parts[0] = part;
 	r->is_at_writer = true;
@@ -144,7 +146,7 @@ static void look(struct loss_reporter *r)
 	if (r->report.count == 0)
 		return;
 	buf_clear(&r->body);
-	st = loss_report_write(&r->report, r->options.resource, now_wall_ns(), &r->body);
+	st = loss_report_write(&r->report, r->options.resource, r->wall_ns, &r->body);
 	if (st)
 		fail(r, "write", st, &e);
 	else

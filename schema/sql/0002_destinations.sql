@@ -16,6 +16,19 @@ CREATE TABLE boots (
 ALTER TABLE batches ADD COLUMN boot INTEGER;            -- boots.id; NULL: from version 1 of the file
 ALTER TABLE batches ADD COLUMN received_mono INTEGER;   -- CLOCK_BOOTTIME in ns
 
+-- The same for the moment that a loss and an attempt were written down. boots.offset_ns + mono is the time; `at` and
+-- last_attempt_at are what was believed then. Where a former boot knew the time, old rows of the ledger are made NULL
+-- here and right there, so that they need no row of boots any more.
+ALTER TABLE losses ADD COLUMN boot INTEGER;
+ALTER TABLE losses ADD COLUMN mono INTEGER;
+ALTER TABLE deliveries ADD COLUMN last_boot INTEGER;
+ALTER TABLE deliveries ADD COLUMN last_mono INTEGER;
+
+CREATE INDEX losses_boot ON losses (boot) WHERE boot IS NOT NULL;  -- which rows of boots are still needed
+
+-- Of a damaged file: its totals were taken over (1), and the rows of its ledger below this id.
+ALTER TABLE salvages ADD COLUMN next_loss_id INTEGER NOT NULL DEFAULT 0;
+
 -- Of a full queue the dead letters of one class go first, however many others there are.
 CREATE INDEX deliveries_dead_class ON deliveries (destination_id, priority, batch_id) WHERE state = 'dead';
 
@@ -33,10 +46,11 @@ CREATE TABLE settings (
 	value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The views again, with the corrected time of receipt.
+-- The views again, with the corrected times.
 DROP VIEW queue;
 DROP VIEW queue_shape;
 DROP VIEW dead_letters;
+DROP VIEW loss_ledger;
 
 CREATE VIEW queue AS
 SELECT b.id AS batch_id, d.name AS destination, q.state, b.class, b.signal, b.service, q.records,
@@ -66,9 +80,17 @@ GROUP BY d.id, b.signal, b.class, q.state;
 
 CREATE VIEW dead_letters AS
 SELECT b.id AS batch_id, d.name AS destination, b.signal, b.class, b.service, q.records, q.attempts,
-       q.last_status, q.last_error, datetime(q.last_attempt_at / 1000000000, 'unixepoch') AS died,
+       q.last_status, q.last_error,
+       datetime(coalesce(a.offset_ns + q.last_mono, q.last_attempt_at) / 1000000000, 'unixepoch') AS died,
        datetime(coalesce(t.offset_ns + b.received_mono, b.received_at) / 1000000000, 'unixepoch') AS received,
        b.preview
 FROM deliveries q JOIN batches b ON b.id = q.batch_id JOIN destinations d ON d.id = q.destination_id
-LEFT JOIN boots t ON t.id = b.boot
+LEFT JOIN boots t ON t.id = b.boot LEFT JOIN boots a ON a.id = q.last_boot
 WHERE q.state = 'dead';
+
+CREATE VIEW loss_ledger AS
+SELECT datetime(coalesce(t.offset_ns + l.mono, l.at) / 1000000000, 'unixepoch') AS at, d.name AS destination,
+       l.signal, l.class, l.reason, l.records, l.bytes,
+       datetime(l.first_time / 1000000000, 'unixepoch') AS first_time,
+       datetime(l.last_time / 1000000000, 'unixepoch') AS last_time, l.detail
+FROM losses l LEFT JOIN destinations d ON d.id = l.destination_id LEFT JOIN boots t ON t.id = l.boot;

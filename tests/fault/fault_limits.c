@@ -232,5 +232,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	return run_loop("limits", a_failing_disk_loses_nothing_that_a_rule_has_not_let_go,
-			(int)(sizeof(rows) / sizeof(rows[0])), 290);
+			(int)(sizeof(rows) / sizeof(rows[0])));
 }

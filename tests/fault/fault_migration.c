@@ -214,5 +214,5 @@ int main(void)
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = { a_power_cut_leaves_one_version_or_the_other,
 				       a_failing_disk_leaves_one_version_or_the_other };
-	return run_cases_within("migration", cases, sizeof(cases) / sizeof(cases[0]), 800);
+	return run_cases("migration", cases, sizeof(cases) / sizeof(cases[0]));
 }

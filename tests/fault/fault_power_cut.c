@@ -207,5 +207,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = { a_power_cut_at_any_write_loses_nothing_acknowledged };
-	return run_cases_within("power_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases("power_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

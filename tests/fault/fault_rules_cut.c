@@ -369,5 +369,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = { a_power_cut_loses_nothing_that_no_rule_let_go };
-	return run_cases_within("rules_cut", cases, sizeof(cases) / sizeof(cases[0]), 880);
+	return run_cases("rules_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

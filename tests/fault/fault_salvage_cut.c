@@ -11,17 +11,16 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/log.h"
-#include "gateway/base/now.h"
 #include "storage/salvage.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
-enum { REQUESTS = 100, PAGE = 4096, SALVAGE_S = 30 };
+enum { REQUESTS = 100, PAGE = 4096 };
 
 static const struct fault_row {
 	const char *name;
@@ -99,14 +98,12 @@ static bool salvage_to_the_end(const char *what, const struct fault_row *row, in
 {
 	bool has_fired = false;
 	struct salvage *s = NULL;
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
 	if (row)
 		fault_plan(row->op, row->error, nth, row->is_lasting);
 	EXPECT_OK(salvage_start(w, &s, NULL));
-	while (writer_is_degraded(w) && now_mono_ns() < deadline) {
-		(void)nanosleep(&moment, NULL);
+	while (writer_is_degraded(w) && patience_pause(end)) {
 		has_fired = has_fired || fault_has_fired();
 		if (has_fired)
 			(void)fault_off();
@@ -276,5 +273,5 @@ int main(void)
 		a_salvage_on_a_failing_disk_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
-	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 800);
+	return run_cases("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

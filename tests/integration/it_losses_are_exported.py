@@ -1,9 +1,13 @@
-"""What is let go reaches the centre as log records, once, and in bounded numbers."""
+"""What is let go reaches the centre as log records, once, in bounded numbers, and with the right time."""
+import pathlib
+import time
+
 import pytest
 import requests
 
 from tests.support import otlp
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, binary
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink
 
 
@@ -43,7 +47,7 @@ def losses_of(message):
 
 def purge(gateway):
     answer = requests.post(f"http://127.0.0.1:{gateway.admin_port}/api/v1/queue/purge",
-                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=10)
+                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=DEADLINE_S)
     assert answer.status_code == 200, answer.text
     return answer.json()["records"]
 
@@ -67,7 +71,8 @@ def test_a_purge_is_told_to_the_centre(tmp_path, sink):
         assert loss["resource"]["tidegate.site"] == "plant-7" and loss["resource"]["service.name"] == "tidegate"
         assert "7 records of traces (info) for gone were let go: purged" in loss["body"]
         assert "why: tést" in loss["detail"]
-        assert [(loss["at"],)] == gateway.sqlite("SELECT at FROM losses")
+        assert [(loss["at"],)] == gateway.sqlite(
+            "SELECT t.offset_ns + l.mono FROM losses l JOIN boots t ON t.id = l.boot")
         gateway.wait_until(lambda: gateway.sqlite("SELECT value FROM settings WHERE name = 'losses_reported'") == [(1,)],
                            "the cursor is saved")
         # A second loss waits for the minute to be over; a restart tells it, and the first one not again.
@@ -88,7 +93,8 @@ def test_a_purge_is_told_to_the_centre(tmp_path, sink):
             {"match": {"signal": "traces"}, "to": ["gone"]}]),                         # none for warnings
 ])
 def test_it_is_off_where_it_is_not_wanted_or_goes_nowhere(tmp_path, sink, losses, routes):
-    with Gateway(tmp_path, config(sink, losses, routes), expect=[r"destination=gone"]) as gateway:
+    with Gateway(tmp_path, config(sink, losses, routes),
+                 expect=[r"destination=gone", r"event=config\.warning .*destination central gets nothing"]) as gateway:
         lose(gateway, 1)
         assert gateway.sqlite("SELECT count(*) FROM losses") == [(1,)]
         gateway.restart()
@@ -109,4 +115,28 @@ def test_a_crash_loses_no_report(tmp_path, sink):
         gateway.wait_drained()
         assert {(loss["first_id"], loss["records"]) for loss in sink.losses} == {(1, 4)}
         assert len(sink.losses) <= 2
+        gateway.assert_balanced()
+
+
+def test_a_loss_before_the_clock_was_set_is_told_with_its_time(tmp_path, sink):
+    """A device without a battery starts in 1970, and meets the time later."""
+    clock = tmp_path / "clock"
+    clock.write_text(str(3600 - int(time.time())))
+    preload = pathlib.Path(binary()).parent / "tests" / "libwall_clock.so"
+    with Gateway(tmp_path / "gateway", config(sink, losses=False), expect=[r"destination=gone"],
+                 env={"LD_PRELOAD": str(preload), "TIDEGATE_CLOCK": str(clock)}) as gateway:
+        begin = time.time_ns()
+        lose(gateway, 4)
+        end = time.time_ns()
+        assert gateway.sqlite("SELECT at < '1971' FROM loss_ledger") == [(1,)]
+        clock.write_text("0")
+        gateway.wait_until(lambda: gateway.sqlite("SELECT at > '2025' FROM loss_ledger") == [(1,)], "the time is known",
+                           deadline_s=2 * DEADLINE_S)
+        gateway.write_config(config(sink))
+        gateway.restart()
+        sink.wait(lambda s: s.losses, "the loss is told")
+        # The file of the clock has whole seconds.
+        assert begin - 2 * 10**9 <= sink.losses[0]["at"] <= end + 2 * 10**9
+        assert sink.losses[0]["observed"] > sink.losses[0]["at"]
+        gateway.wait_drained()
         gateway.assert_balanced()

@@ -22,6 +22,8 @@ import grpc
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.support import otlp  # noqa: E402
+from tests.support.held_port import held_port  # noqa: E402
+from tests.support.patience import DEADLINE_S  # noqa: E402
 from tests.support.status import status_details  # noqa: E402
 
 
@@ -75,6 +77,7 @@ class GrpcSink:
         self._gate = threading.Event()
         self._gate.set()
         self._server = None
+        self._holder = None
 
     def start(self):
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(16), handlers=(_Handler(self),),
@@ -83,12 +86,15 @@ class GrpcSink:
         self.port = (self._server.add_secure_port(address, self._credentials) if self._credentials
                      else self._server.add_insecure_port(address))
         self._server.start()
+        if self._holder:
+            self._holder.close()
         return self
 
     def stop(self):
         self._gate.set()
         self._server.stop(0).wait()
         self._server = None
+        self._holder = held_port(self.port)
 
     def __enter__(self):
         return self.start()
@@ -96,6 +102,7 @@ class GrpcSink:
     def __exit__(self, *_):
         if self._server:
             self.stop()
+        self._holder.close()
 
     @property
     def url(self):
@@ -136,7 +143,7 @@ class GrpcSink:
                                    dict(context.invocation_metadata()), len(body), remaining, context.peer(), name,
                                    failure.code if failure else grpc.StatusCode.OK))
             self._changed.notify_all()
-        self._gate.wait(60)
+        self._gate.wait(3600)
         if failure:
             if failure.retry_after_s or failure.details:
                 context.set_trailing_metadata((("grpc-status-details-bin", failure.details or status_details(
@@ -153,7 +160,7 @@ class GrpcSink:
         """The ids of all records taken, in the order of arrival, with repeats."""
         return [i for c in self.answered(signal) for i in c.ids]
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         end = time.monotonic() + deadline_s
         while not condition():
             left = end - time.monotonic()

@@ -16,6 +16,7 @@
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "tests/support/patience.h"
 
 enum { NAME_BYTES = CLIENT_BODY_MIN, PAYLOAD_MAX = 16 << 20 };
 
@@ -86,8 +87,14 @@ static void prepare_put(struct client_job *c, const struct client_request *r)
 {
 	size_t size = r->size < NAME_BYTES ? NAME_BYTES : r->size;
 	c->id = r->id;
-	c->body = xcalloc(1, size);
-	client_fill_body(c->body, size, r->id);
+	if (r->body.n) {
+		size = r->body.n;
+		c->body = xcalloc(1, size);
+		memcpy(c->body, r->body.p, size);
+	} else {
+		c->body = xcalloc(1, size);
+		client_fill_body(c->body, size, r->id);
+	}
 	c->put = (struct put_job){
 		.job = { .done = put_is_done },
 		.signal = r->signal,
@@ -288,7 +295,7 @@ static sqlite3 *open_for_look(const char *path)
 		(void)sqlite3_close(db);
 		return NULL;
 	}
-	(void)sqlite3_busy_timeout(db, 5000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	return db;
 }
 
@@ -318,6 +325,16 @@ int64_t facts_int(const char *path, const char *sql)
 	int64_t value = db ? one_int(db, sql) : -1;
 	(void)sqlite3_close(db);
 	return value;
+}
+
+void facts_await(const char *path, const char *sql, int64_t want)
+{
+	int64_t end = patience_end_ns();
+	int64_t got = facts_int(path, sql);
+	while (got != want && patience_pause(end))
+		got = facts_int(path, sql);
+	ck_assert_msg(got == want, "%s is %lld, expected %lld", sql, (long long)got,
+		      (long long)want);
 }
 
 bool facts_text(const char *path, const char *sql, char *ret, size_t size)
@@ -429,7 +446,7 @@ void client_execute(const char *path, const char *sql)
 {
 	sqlite3 *db = NULL;
 	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
 	CHECK(sqlite3_close(db) == SQLITE_OK);
 }

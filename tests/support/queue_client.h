@@ -27,7 +27,8 @@ struct client_request {
 	enum signal signal;
 	enum record_class class;
 	uint32_t records;
-	size_t size; /* bytes of the body; random ones, which do not compress */
+	size_t size;       /* bytes of the body; random ones, which do not compress */
+	struct bytes body; /* instead of these, where it is not empty */
 	uint64_t destinations;
 };
 
@@ -80,6 +81,8 @@ struct facts {
 bool facts_read(const char *path, struct facts *ret);
 /* The one integer of a query, -1 where it fails. */
 int64_t facts_int(const char *path, const char *sql);
+/* Asks again until it is this. */
+void facts_await(const char *path, const char *sql, int64_t want);
 /* The same as text. False where it fails. */
 bool facts_text(const char *path, const char *sql, char *ret, size_t size);
 /* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */

@@ -126,17 +126,18 @@ static void split(struct model *m, const struct model_answer *a, struct model_ba
 	for (size_t i = 0; i < item->part_count; i++) {
 		const struct settle_part *p = &item->parts[i];
 		struct model_batch part = *whole;
-		part.records = least(p->records, left);
-		left -= part.records;
-		if (!part.records)
+		int64_t owed = least(p->records, left);
+		left -= owed;
+		if (!owed)
 			continue;
+		part.records = p->records;
 		part.bytes = (int64_t)p->body.n;
 		part.first_ns = p->first_time_ns ? p->first_time_ns : whole->first_ns;
 		part.last_ns = p->last_time_ns ? p->last_time_ns : whole->last_ns;
 		for (int k = 0; k < MODEL_PLACES; k++)
 			part.to[k].state = MODEL_NONE;
 		part.to[a->place] = (struct model_delivery){ .state = MODEL_DEAD,
-							     .records = part.records,
+							     .records = owed,
 							     .attempts = d->attempts + 1,
 							     .attempt_ns = a->at_ns,
 							     .status = p->status,

@@ -32,6 +32,8 @@ import time
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.support import otlp  # noqa: E402
+from tests.support.held_port import held_port  # noqa: E402
+from tests.support.patience import DEADLINE_S  # noqa: E402
 
 PATHS = {f"/v1/{s}": s for s in otlp.SIGNALS}
 
@@ -185,6 +187,7 @@ class Sink:
         self._paused = threading.Event()  # never set: to wait with a time-out
         self._connections = set()
         self._server = None
+        self._holder = None
         self._thread = None
 
     # Life
@@ -199,6 +202,8 @@ class Sink:
             self._server.socket = self._tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
+        if self._holder:
+            self._holder.close()
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -217,6 +222,7 @@ class Sink:
                 except OSError:
                     pass
         self._server = None
+        self._holder = held_port(self.port, self.host)
 
     def __enter__(self):
         return self if self._server else self.start()
@@ -224,6 +230,7 @@ class Sink:
     def __exit__(self, *_):
         if self._server:
             self.stop()
+        self._holder.close()
 
     @property
     def url(self):
@@ -294,7 +301,7 @@ class Sink:
         return {"requests": len(self.received), "refused": len(self.refused), "records": len(ids),
                 "unique": len(set(ids)), "by_signal": {s: len(self.ids(s)) for s in otlp.SIGNALS}}
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         """Until condition(self) is true; it is asked again after each export."""
         end = time.monotonic() + deadline_s
         while not condition(self):
@@ -303,7 +310,7 @@ class Sink:
             with self._lock:
                 self._lock.wait(min(left, 0.05))
 
-    def wait_ids(self, ids, deadline_s=30):
+    def wait_ids(self, ids, deadline_s=DEADLINE_S):
         """Until every one of these ids has come."""
         want = set(ids)
         self.wait(lambda s: want <= set(s.ids()), f"{len(want)} ids at the sink", deadline_s)

@@ -173,8 +173,8 @@ START_TEST(one_batch_comes_with_deliveries_and_payload)
 	sample_queue_make(&queue);
 	int64_t id = add("logs", "info", 2, "dead", 3, hour);
 	sample_queue_run(&queue,
-			 "INSERT INTO deliveries VALUES (%lld, 1, 2, 'ready', 3, 0, NULL, "
-			 "NULL, NULL)",
+			 "INSERT INTO deliveries (batch_id, destination_id, priority, state, "
+			 "records) VALUES (%lld, 1, 2, 'ready', 3)",
 			 (long long)id);
 	struct inspect *in = open_it();
 	struct seen s = { 0 };
@@ -280,7 +280,8 @@ START_TEST(a_queue_too_long_to_count_in_time_is_estimated)
 		"400000) INSERT INTO batches SELECT i, received_at, signal, tenant, class, "
 		"priority, requests, records, raw_bytes, stored_bytes, encoding, crc, service, "
 		"first_time, last_time, preview, boot, received_mono FROM batches, n WHERE id = 1;"
-		"INSERT INTO deliveries SELECT id, 2, 2, 'ready', 10, 0, NULL, NULL, NULL FROM "
+		"INSERT INTO deliveries (batch_id, destination_id, priority, state, records) "
+		"SELECT id, 2, 2, 'ready', 10 FROM "
 		"batches WHERE id > 1; UPDATE totals SET records = 4000000; COMMIT");
 	struct inspect *in = NULL;
 	EXPECT_OK(inspect_open(queue.path, 100 * NS_PER_MS, &in, NULL));

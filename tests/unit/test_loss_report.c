@@ -19,6 +19,7 @@ static struct inspect_loss loss(int64_t id, const char *reason, int64_t records)
 {
 	return (struct inspect_loss){ .id = id,
 				      .at_ns = AT + id,
+				      .is_at_known = true,
 				      .destination = "central",
 				      .signal = "logs",
 				      .class = "info",
@@ -104,6 +105,7 @@ START_TEST(a_clock_that_was_not_set_gives_no_time)
 	begin();
 	struct inspect_loss l = loss(1, "expired", 1);
 	l.at_ns = 77 * NS_PER_S;
+	l.is_at_known = false;
 	l.first_time_ns = 0;
 	l.last_time_ns = 0;
 	ck_assert(loss_report_add(&report, &l));

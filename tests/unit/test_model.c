@@ -26,6 +26,7 @@
 #include "storage/evict.h"
 #include "tests/support/expect.h"
 #include "tests/support/fault_vfs.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 #include "tests/support/queue_model.h"
 
@@ -235,7 +236,7 @@ static void step_crash(struct writer **w)
 	/* A moment that two copies can show: nobody commits, and the log does not begin anew. The
 	 * log first: a checkpoint that runs meanwhile then only repeats what it says. */
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	for (int i = 1; i >= 0; i--) {
 		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
@@ -787,7 +788,7 @@ int main(void)
 		traces[i].seed = seed + (uint64_t)i;
 		traces[i].steps = (int)number_of("TIDEGATE_MODEL_STEPS", STEPS);
 	}
-	int rc = run_loop("model", the_queue_does_what_the_model_does, count, 800);
+	int rc = run_loop("model", the_queue_does_what_the_model_does, count);
 	if (rc)
 		print_failures(count);
 	return rc;

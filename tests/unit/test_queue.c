@@ -479,6 +479,30 @@ START_TEST(what_left_after_it_was_counted_is_not_evicted_once_more)
 }
 END_TEST
 
+/* A writer that is busy between the slices of a walk does not make the walk dear. */
+START_TEST(a_walk_that_was_held_up_is_not_followed_by_a_long_pause)
+{
+	const struct writer_limits limits = { .dead_max_bytes = 4 };
+	struct fixture f;
+	struct bounds b;
+	bool is_due = false;
+	int64_t next = 0;
+	begin(&f);
+	now_fake(1000 * NS_PER_S, 1000 * NS_PER_S);
+	bounds_init(&b, &limits);
+	EXPECT_OK(queue_begin(&f.q));
+	(void)insert(&f, SIGNAL_LOGS, 1, 2);
+	EXPECT_OK(queue_commit(&f.q));
+	EXPECT_OK(bounds_look(&b, &f.q, now_mono_ns(), &is_due, &next)); /* begins, no more */
+	now_fake_advance(30 * NS_PER_S);
+	EXPECT_OK(bounds_look(&b, &f.q, now_mono_ns() + NS_PER_S, &is_due, &next));
+	ck_assert(!is_due);
+	ck_assert_int_le(next, now_mono_ns() + NS_PER_S);
+	now_fake_off();
+	end(&f);
+}
+END_TEST
+
 /* The writer lists them to make room, while others wait for it. */
 START_TEST(dead_letters_of_one_class_are_listed_without_reading_the_others)
 {
@@ -508,6 +532,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const cases[] = {
+		a_walk_that_was_held_up_is_not_followed_by_a_long_pause,
 		what_left_after_it_was_counted_is_not_evicted_once_more,
 		dead_letters_of_one_class_are_listed_without_reading_the_others,
 		moves_follow_the_table,

@@ -18,7 +18,7 @@ static struct {
 	int dead[BATCHES_MAX][RECORDS_MAX];
 	bool refuses_everything;
 	uint32_t max_records; /* 413 above it; 0: none */
-	uint32_t partial;     /* of each request that it takes, so many are rejected */
+	int64_t partial;      /* of each request that it takes, so many are rejected */
 	int64_t rejected;     /* as settled */
 	int requests;
 	int64_t last_sent; /* to see the order */
@@ -38,6 +38,7 @@ static struct export *refused_export(size_t batches, enum verdict verdict)
 	for (size_t i = 0; i < batches; i++) {
 		claims[i].batch_id = (int64_t)i;
 		claims[i].records = sim.records[i];
+		claims[i].batch_records = sim.records[i];
 	}
 	struct export *x = export_new(claims, batches);
 	x->reply = (struct export_reply){ .verdict = verdict, .status = 400 };
@@ -275,6 +276,17 @@ START_TEST(what_a_part_rejects_is_added_up)
 }
 END_TEST
 
+START_TEST(a_part_rejects_no_more_than_was_sent)
+{
+	begin(1, 64);
+	sim.partial = INT64_MAX;
+	sim.is_poisoned[0][0] = sim.is_poisoned[0][63] = true;
+	(void)run(1, VERDICT_REFUSED, false);
+	ck_assert_int_eq(count_dead(1), 2);
+	ck_assert_int_eq(sim.rejected, 62);
+}
+END_TEST
+
 START_TEST(members_that_are_gone_are_neither_sent_nor_settled_twice)
 {
 	begin(4, 10);
@@ -333,6 +345,7 @@ int main(void)
 		a_suspicion_that_is_wrong_loses_only_what_is_at_fault,
 		what_is_too_large_is_sent_in_parts_and_all_of_it_is_taken,
 		what_a_part_rejects_is_added_up,
+		a_part_rejects_no_more_than_was_sent,
 		members_that_are_gone_are_neither_sent_nor_settled_twice,
 		whatever_is_refused_each_record_is_decided_once,
 	};
