@@ -32,7 +32,7 @@
 
 /* Sanitizers make each step many times as long, and find in fewer steps what they are for. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { STEPS = 120, SEEDS = 3 };
+enum { STEPS = 200, SEEDS = 4 };
 #else
 enum { STEPS = 300, SEEDS = 6 };
 #endif
