@@ -239,6 +239,19 @@ def test_a_rate_limit_slows_down_and_loses_nothing(start_gateway):
         gateway.assert_balanced()
 
 
+def test_otlp_that_loki_counts_above_its_burst_goes_in_parts(start_gateway):
+    """Loki counts a resource's attributes with each line: a small request can be more than it ever takes at once."""
+    with Loki(limits=Limits(rate=400_000, burst=600_000)) as loki:
+        gateway = start_gateway(config(loki, kind="otlp_http", endpoint=loki.url + "/otlp"),
+                                expect=[r"event=forward\.down"])
+        lines = [f"line {i}" for i in range(800)]
+        send(gateway, request(lines, resource=[("about", "x" * 1200)]))
+        gateway.wait_drained()
+        assert sorted(loki.lines()) == sorted(lines)
+        assert gateway.sqlite("SELECT count(*) FROM deliveries WHERE state = 'dead'") == [(0,)]
+        gateway.assert_balanced()
+
+
 @pytest.mark.parametrize("kind, path", [("loki", ""), ("otlp_http", "/otlp")])
 def test_blocked_ingestion_is_no_delivery(start_gateway, kind, path):
     with Loki() as loki:
