@@ -22,8 +22,8 @@
  *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
  * before anything dies. Some say 413 in words only, under a status that would lose the data or hold
- * it up for ever: the Collector answers 400 to a body over its limit, and Tempo 429 (gRPC
- * RESOURCE_EXHAUSTED) to a batch over its burst, whenever it comes. And Tempo says 503
+ * it up for ever: the Collector answers 400 to a body over its limit, Loki and Tempo 429 (gRPC
+ * RESOURCE_EXHAUSTED) to what is over their burst, whenever it comes. And Tempo says 503
  * (UNAVAILABLE) to a request without its tenant, for which Loki and Mimir have 401.
  *
  * gRPC (OTLP, "OTLP/gRPC Response"; docs/decisions/0008) differs from OTLP for the same reasons:
@@ -38,6 +38,7 @@
 #include "gateway/forward/outcome.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/base/grpc_status.h"
@@ -79,10 +80,22 @@ bool outcome_is_about_address(int status)
 	return false;
 }
 
-/* Tempo, of a batch that is larger than its limit and its burst: waiting does not help. */
+static unsigned long long number_after(const char *message, const char *words)
+{
+	const char *at = strstr(message, words);
+	return at ? strtoull(at + strlen(words), NULL, 10) : 0;
+}
+
+/* Waiting does not help. Tempo says so. Loki does not say its burst, but what is more than its
+ * limit for a second may be more than that, and passes in parts as fast as whole; one line has to
+ * wait. */
 static bool is_above_burst(const char *message)
 {
-	return strstr(message, "exceeds ingestion limit");
+	if (strstr(message, "exceeds ingestion limit"))
+		return true;
+	return strstr(message, "Ingestion rate limit exceeded") &&
+	       number_after(message, "attempting to ingest '") > 1 &&
+	       number_after(message, "totaling '") > number_after(message, "(limit: ");
 }
 
 static bool is_without_tenant(const char *message)

@@ -61,7 +61,7 @@ def test_a_record_arrives_with_labels_line_and_metadata(start_gateway, encoding)
             item = record.attributes.add()
             item.key = key
             setattr(item.value, {int: "int_value", float: "double_value", bool: "bool_value"}[type(value)], value)
-        set_attributes(record, **{"host.name": "of the record", "0day": "x", "h\u00f6he": "2", "empty": ""})
+        set_attributes(record, **{"host.name": "of the record", "0day": "x", "h\u00f6he": "2", "empty": "", "a..b": "3", "a.b": "4"})
         item = record.attributes.add()
         item.key = "list"
         item.value.array_value.values.add().int_value = 1
@@ -81,7 +81,7 @@ def test_a_record_arrives_with_labels_line_and_metadata(start_gateway, encoding)
             ("severity_text", "INFO"), ("severity_number", "9"), ("event_name", "pallet.stuck"),
             ("observed_timestamp", "1700000000123456789"), ("flags", "1"),
             ("http_status_code", "503"), ("ratio", "0.5"), ("ok", "true"),
-            ("host_name", "of the record"), ("key_0day", "x"), ("h_he", "2"), ("list", '[1,"two"]'),
+            ("host_name", "of the record"), ("key_0day", "x"), ("h_he", "2"), ("a_b", "3"), ("a_b_2", "4"), ("list", '[1,"two"]'),
             ("scope_name", "test"), ("scope_version", "1.0"),
             ("host_name_2", "plant-7"), ("cloud_region", "x")]
         assert loki.pushes[0].headers["User-Agent"].startswith("tidegate/")
@@ -240,6 +240,19 @@ def test_a_rate_limit_slows_down_and_loses_nothing(start_gateway):
         gateway.assert_balanced()
 
 
+def test_otlp_that_loki_counts_above_its_burst_goes_in_parts(start_gateway):
+    """Loki counts a resource's attributes with each line: a small request can be more than it ever takes at once."""
+    with Loki(limits=Limits(rate=400_000, burst=600_000)) as loki:
+        gateway = start_gateway(config(loki, kind="otlp_http", endpoint=loki.url + "/otlp"),
+                                expect=[r"event=forward\.down"])
+        lines = [f"line {i}" for i in range(800)]
+        send(gateway, request(lines, resource=[("about", "x" * 1200)]))
+        gateway.wait_drained()
+        assert sorted(loki.lines()) == sorted(lines)
+        assert gateway.sqlite("SELECT count(*) FROM deliveries WHERE state = 'dead'") == [(0,)]
+        gateway.assert_balanced()
+
+
 @pytest.mark.parametrize("kind, path", [("loki", ""), ("otlp_http", "/otlp")])
 def test_blocked_ingestion_is_no_delivery(start_gateway, kind, path):
     with Loki() as loki:
@@ -287,6 +300,25 @@ def test_lokis_own_otlp_endpoint_is_a_destination_of_kind_otlp_http(start_gatewa
         gateway.wait_drained()
         assert [(e.labels, e.line, e.meta["host_name"]) for e in loki.entries(tenant="plant-7")] == [
             ('{service_name="shop"}', "one", "h"), ('{service_name="shop"}', "two", "h")]
+        gateway.assert_balanced()
+
+
+def test_a_name_without_letters_dies_alone_at_the_otlp_endpoint(start_gateway):
+    """Loki refuses the whole request for it; kind loki has a name for it."""
+    def odd(record):
+        record.body.string_value = "odd"
+        set_attributes(record, **{"\u65e5\u672c": "x"})
+
+    with Loki() as loki:
+        both = {"a": {"kind": "loki", "endpoint": loki.url, "retry_on_failure": dict(FAST)},
+                "b": {"kind": "otlp_http", "endpoint": loki.url + "/otlp", "retry_on_failure": dict(FAST)}}
+        gateway = start_gateway({"destinations": both}, expect=[r"event=forward\.(dead_letter|split)"])
+        send(gateway, request(["one", odd, "two"]))
+        gateway.wait_drained()
+        assert sorted(loki.lines('{class="info", service_name="shop"}')) == ["odd", "one", "two"]
+        assert sorted(loki.lines('{service_name="shop"}')) == ["one", "two"]
+        [(records, reason)] = gateway.sqlite("SELECT records, last_error FROM dead_letters")
+        assert records == 1 and reason.startswith("HTTP 400: symbolizer lookup: normalization for label name")
         gateway.assert_balanced()
 
 

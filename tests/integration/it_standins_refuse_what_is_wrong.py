@@ -120,6 +120,7 @@ def test_json_is_taken_plain_and_gzipped(loki):
     ("too large", [stream('{a="x"}', entry("x", meta=[("k", "v" * 65536)]))]),
     ("too many", [stream('{a="x"}', entry("x", meta=[(f"k{i}", "v") for i in range(129)]))]),
     ("of the name", [stream('{a="x"}', entry("x", meta=[("a.b", "v")]))]),
+    ("of the name", [stream('{a="x"}', entry("x", meta=[("a__b", "v")]))]),
     ("twice", [stream('{a="x"}', entry("x", meta=[("a", "v"), ("a", "w")]))]),
     ("too far behind", [stream('{a="x"}', entry("new"), entry("x", NOW - 3601))]),
     ("field 4", [stream('{a="x"}', entry("x")) + field(4, b"")]),

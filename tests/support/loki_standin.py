@@ -10,10 +10,11 @@ time (a week back, ten minutes ahead, and no more than an hour behind the newest
 structured metadata (names, number, size), the rate with its burst, tenant and authorization. Like Loki it stores
 the valid entries of a push that it answers with 400, says 400 with the reason of one of the others, and takes an
 entry that it has (stream, time, line) once only. Stricter than Loki in two things, which a gateway should not
-lean on: names of metadata must be label names already, and none may stand twice in an entry.
+lean on: names of metadata must be what Loki would make of them already (label names, a run of underscores being
+one), and none may stand twice in an entry.
 
 Its native OTLP endpoint is there too (url + "/otlp", for kind otlp_http): resource attributes of OTLP_LABELS become
-labels, everything else metadata, and the same checks hold.
+labels, everything else metadata, and the same checks hold. Its errors are google.rpc.Status, whatever their type says.
 
 All that Sink does on command (answer, hang, drop, stop, start) it does too.
 """
@@ -168,7 +169,20 @@ def _any(value):
 
 
 def _name(key):
-    return re.sub(r"[^a-zA-Z0-9_]", "_", key)
+    """As Loki's OTLP endpoint does it (otlptranslator.LabelNamer); one bad name has the whole request refused."""
+    name = re.sub(r"[^a-zA-Z0-9]+", "_", key)
+    if not name.strip("_"):
+        raise BadRequest(f"symbolizer lookup: normalization for label name {key!r} resulted in invalid name {name!r}")
+    return "key_" + name if name[0].isdigit() else name
+
+
+def _status(text):
+    """google.rpc.Status with this message."""
+    data, size = text.encode(), b""
+    n = len(data)
+    while n > 0x7F:
+        size, n = size + bytes([n & 0x7F | 0x80]), n >> 7
+    return b"\x12" + size + bytes([n]) + data
 
 
 def decode_otlp(data):
@@ -243,8 +257,11 @@ class _LokiHandler(_Handler):
         if mode.mode == "ok":
             status, reason, headers, entries = loki.push(self.path, dict(self.headers), body)
         loki._note_push(Push(status, reason, dict(self.headers), entries, len(body), time.monotonic()))
+        is_status = self.path == OTLP_PATH and status >= 400
+        body = _status(reason.strip()) if is_status else reason.encode()
         try:
-            self._reply(status, reason.encode(), headers, content_type="text/plain; charset=utf-8")
+            self._reply(status, body, headers,
+                        content_type="application/octet-stream" if is_status else "text/plain; charset=utf-8")
         except OSError:
             self.close_connection = True
 
@@ -320,9 +337,11 @@ class Loki(Sink):
         pairs = parse_labels(text)
         if not pairs:
             return None, "error at least one label pair is required per stream"
-        if len(pairs) > limits.labels:
-            return None, f"entry for stream '{text}' has {len(pairs)} label names; limit {limits.labels}"
         names = [name for name, _ in pairs]
+        # service_name does not count: Loki adds it where it is missing.
+        counted = len(pairs) - ("service_name" in names)
+        if counted > limits.labels:
+            return None, f"entry for stream '{text}' has {counted} label names; limit {limits.labels}"
         for name, value in pairs:
             if len(name.encode()) > limits.label_name:
                 return None, f"stream '{text}' has label name too long: '{name}'"
@@ -353,7 +372,7 @@ class Loki(Sink):
                     f"'{len(entry.metadata)}', limit: '{limits.metadata_count}'")
         names = [k for k, _ in entry.metadata]
         for name in names:
-            if not NAME.match(name):
+            if not NAME.match(name) or "__" in name:
                 return f"stream '{labels}' has structured metadata of the name '{name}'"
             if names.count(name) > 1:
                 return f"stream '{labels}' has structured metadata '{name}' twice"

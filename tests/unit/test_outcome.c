@@ -55,6 +55,10 @@ START_TEST(every_status_has_its_verdict)
 }
 END_TEST
 
+#define LOKI_SAYS(limit, lines, bytes)                               \
+	"Ingestion rate limit exceeded for user fake (limit: " limit \
+	" bytes/sec) while attempting to ingest '" lines "' lines totaling '" bytes "' bytes"
+
 START_TEST(words_tell_what_a_status_does_not)
 {
 	static const struct {
@@ -71,6 +75,11 @@ START_TEST(words_tell_what_a_status_does_not)
 		  VERDICT_TOO_LARGE },
 		{ 429, "RATE_LIMITED: ingestion rate limit (burst: 8 bytes) exceeded",
 		  VERDICT_RETRY },
+		{ 429, LOKI_SAYS("4194304", "2", "4194305"), VERDICT_TOO_LARGE },
+		{ 429, LOKI_SAYS("4194304", "2", "4194304"), VERDICT_RETRY },
+		{ 429, LOKI_SAYS("4194304", "1", "5000000"), VERDICT_RETRY },
+		{ 429, LOKI_SAYS("4194304", "2", "99999999999999999999"), VERDICT_TOO_LARGE },
+		{ 429, "Ingestion rate limit exceeded", VERDICT_RETRY },
 		{ 503, "no org id", VERDICT_UNAUTHORIZED },
 		{ 500, "no org id", VERDICT_RETRY },
 		{ 413, "", VERDICT_TOO_LARGE },

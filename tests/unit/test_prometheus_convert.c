@@ -847,44 +847,6 @@ START_TEST(a_full_arena_is_said_wherever_it_happens)
 }
 END_TEST
 
-/* 1.0 says the labels with each series, 2.0 once. */
-START_TEST(more_than_a_receiver_decompresses_is_not_written)
-{
-	enum { SERIES = 3000, JOB = 12 * 1024 };
-	char job[JOB + 1];
-	char key[16];
-	struct buf out;
-	memset(job, 'j', JOB);
-	job[JOB] = '\0';
-	begin();
-	down(1);
-	down(1);
-	put_attribute(1, "service.name", job);
-	up(1);
-	down(2);
-	down(2);
-	put_text(1, "g");
-	data_begin(5, 0);
-	for (int i = 0; i < SERIES; i++) {
-		(void)snprintf(key, sizeof(key), "%d", i);
-		down(1);
-		put_double(4, 1);
-		put_attribute(7, "k", key);
-		up(1);
-	}
-	up(1);
-	request_end();
-	EXPECT_OK(convert(64 << 20));
-	buf_init(&out, SIZE_MAX, NULL);
-	EXPECT_STATUS(prometheus_write(PROMETHEUS_WRITE_1, &batch, &out), ST_TOO_LARGE);
-	buf_clear(&out);
-	EXPECT_OK(prometheus_write(PROMETHEUS_WRITE_2, &batch, &out));
-	buf_done(&out);
-	convert_done();
-	end();
-}
-END_TEST
-
 START_TEST(what_is_no_message_is_refused)
 {
 	begin();
@@ -924,7 +886,6 @@ int main(void)
 		too_many_attributes_of_a_scope_are_left_out_and_counted,
 		a_metric_whose_name_is_too_long_is_left_out,
 		a_full_arena_is_said_wherever_it_happens,
-		more_than_a_receiver_decompresses_is_not_written,
 		what_is_no_message_is_refused,
 	};
 	return run_cases("prometheus_convert", cases, sizeof(cases) / sizeof(cases[0]));
