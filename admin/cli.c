@@ -227,12 +227,31 @@ static enum exit_code usage_error(const struct command *c, const char *what, con
 	return EXIT_CODE_USAGE;
 }
 
+/* getopt says where it is, and not always what: "-abc" is one argument with several. */
+static enum exit_code unknown_option(const struct command *c, const struct option_table *t,
+				     const char *given)
+{
+	const char *names[COMMON + CLI_PARAMETERS_MAX];
+	char name[80];
+	size_t count = 0;
+	for (; t->longs[count].name; count++)
+		names[count] = t->longs[count].name;
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(given, "="), given);
+	const char *near =
+		strncmp(name, "--", 2) == 0 ? config_nearest(name + 2, names, count) : NULL;
+	(void)fprintf(stderr, "tidegate %s: unknown option %s\n", c->name, name);
+	if (near)
+		(void)fprintf(stderr, "  did you mean --%s?\n", near);
+	(void)fprintf(stderr, "  tidegate %s --help lists what it takes\n", c->name);
+	return EXIT_CODE_USAGE;
+}
+
 static enum exit_code take_filter(const struct command *c, const struct option_table *t, int i,
 				  const char *value, struct cli_options *o)
 {
 	struct err e = { 0 };
 	if (parameters_set(&o->parameters, c->set, t->parameters[i], value, &e))
-		return usage_error(c, "--", e.text);
+		return usage_error(c, e.text, "");
 	if (o->pair_count == CLI_PARAMETERS_MAX)
 		return usage_error(c, "too many filters: ", t->names[i]);
 	o->pairs[o->pair_count].name = t->parameters[i];
@@ -286,20 +305,31 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 	case ':':
 		return usage_error(c, "a value is missing after ", argv[optind - 1]);
 	default:
-		return usage_error(c, "unknown option ", argv[optind - 1]);
+		return unknown_option(c, t, argv[optind - 1]);
 	}
+}
+
+/* What stands behind the command may be meant to be one of its own: "queue pruge". */
+static enum exit_code unexpected(const struct command *c, const char *given)
+{
+	const char *names[COMMANDS];
+	size_t count = 0;
+	size_t n = strlen(c->name);
+	for (int i = 0; i < COMMANDS; i++)
+		if (strncmp(commands[i].name, c->name, n) == 0 && commands[i].name[n] == ' ')
+			names[count++] = commands[i].name + n + 1;
+	const char *near = config_nearest(given, names, count);
+	(void)fprintf(stderr, "tidegate %s: unexpected argument %s\n", c->name, given);
+	if (near)
+		(void)fprintf(stderr, "  did you mean tidegate %s %s?\n", c->name, near);
+	(void)fprintf(stderr, "  tidegate %s --help lists what it takes\n", c->name);
+	return EXIT_CODE_USAGE;
 }
 
 static enum exit_code take_id(const struct command *c, int argc, char **argv, struct cli_options *o)
 {
-	if (c->takes & TAKES_NAME) {
-		o->id = argc - optind == 1 ? argv[optind] : NULL;
-		return o->id ? EXIT_CODE_DONE :
-			       usage_error(c, "wants the name of one destination", "");
-	}
 	if (!(c->takes & TAKES_ID))
-		return optind == argc ? EXIT_CODE_DONE :
-					usage_error(c, "unexpected argument ", argv[optind]);
+		return optind == argc ? EXIT_CODE_DONE : unexpected(c, argv[optind]);
 	if (argc - optind != 1)
 		return usage_error(c, "wants the id of one batch", "");
 	const char *id = argv[optind];
@@ -318,8 +348,12 @@ static enum exit_code take_name(const struct command *c, int argc, char **argv,
 		return take_id(c, argc, argv, o);
 	if (optind == argc && c->takes & TAKES_MAYBE_NAME)
 		return EXIT_CODE_DONE;
+	if (c->takes & TAKES_MAYBE_NAME && argc - optind > 1)
+		return unexpected(c, argv[optind]);
 	if (argc - optind != 1)
-		return usage_error(c, "wants one name", "");
+		return usage_error(
+			c, optind == argc ? "wants a name: " : "wants one name, and not also ",
+			optind == argc ? c->synopsis : argv[optind + 1]);
 	o->id = argv[optind];
 	size_t n = strspn(o->id, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 	return n && !o->id[n] ?
@@ -337,6 +371,7 @@ static enum exit_code run_command(const struct command *c, int argc, char **argv
 	enum exit_code rc = EXIT_CODE_DONE;
 	make_table(c, &t);
 	parameters_init(&o.parameters);
+	o.parameters.is_command_line = true;
 	optind = 0; /* the GNU way to begin anew: tests call this more than once */
 	opterr = 0;
 	for (int letter; rc == EXIT_CODE_DONE &&
@@ -351,6 +386,9 @@ static enum exit_code run_command(const struct command *c, int argc, char **argv
 	if (rc == EXIT_CODE_DONE)
 		rc = take_name(c, argc, argv, &o);
 	parameters_finish(&o.parameters);
+	struct err e = { 0 };
+	if (rc == EXIT_CODE_DONE && parameters_check(&o.parameters, c->set, &e))
+		rc = usage_error(c, e.text, "");
 	if (rc == EXIT_CODE_DONE)
 		rc = c->execute ? c->execute(&o) : (enum exit_code)run(o.config);
 	parameters_done(&o.parameters);
@@ -377,6 +415,24 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
 	return NULL;
 }
 
+static enum exit_code unknown_command(const char *name)
+{
+	const char *names[COMMANDS];
+	for (int i = 0; i < COMMANDS; i++)
+		names[i] = commands[i].name;
+	const char *near = config_nearest(name, names, COMMANDS);
+	(void)fprintf(stderr,
+		      !name[0]       ? "tidegate: no command%s\n" :
+		      name[0] == '-' ? "tidegate: %s stands before the command, and options stand "
+				       "behind it\n" :
+				       "tidegate: unknown command %s\n",
+		      name);
+	if (near)
+		(void)fprintf(stderr, "  did you mean %s?\n", near);
+	(void)fprintf(stderr, "  tidegate --help lists the commands\n");
+	return EXIT_CODE_USAGE;
+}
+
 int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_check_fn check)
 {
 	cli_set_check(check);
@@ -394,15 +450,5 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_che
 	const struct command *c = find_command(argc, argv, &words);
 	if (c)
 		return (int)run_command(c, argc - words, argv + words, run);
-	(void)fprintf(stderr,
-		      name[0] ? "tidegate: unknown command %s\n" : "tidegate: no command%s\n",
-		      name);
-	const char *names[COMMANDS];
-	for (int i = 0; i < COMMANDS; i++)
-		names[i] = commands[i].name;
-	const char *near = config_nearest(name, names, COMMANDS);
-	if (near)
-		(void)fprintf(stderr, "  did you mean %s?\n", near);
-	(void)fprintf(stderr, "  tidegate --help lists the commands\n");
-	return EXIT_CODE_USAGE;
+	return unknown_command(name);
 }

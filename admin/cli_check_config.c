@@ -1,9 +1,10 @@
 /* cli_check_config.c - `tidegate check-config`: is the file right, and what does it come to?
  *
  * Prints the effective configuration, defaults filled in and secrets masked, or the error with
- * file, line and column. Files that destinations name (authorities, certificates, passwords) must
- * be there; whether a port is free or a disk is there is for the start to find out, and what the
- * network says for check-destination. */
+ * file, line and column. What is allowed and does nothing is a warning, on stderr, and no reason to
+ * exit with anything but 0. Files that destinations name (authorities, certificates, passwords)
+ * must be there; whether a port is free or a disk is there is for the start to find out, and what
+ * the network says for check-destination. */
 #include "admin/command.h"
 #include "gateway/base/config.h"
 
@@ -34,7 +35,9 @@ enum exit_code cli_check_config(const struct cli_options *o)
 	enum exit_code rc = EXIT_CODE_CONFIG;
 	if (st)
 		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
-	else
+	for (char **w = c ? c->warnings : NULL; w && *w; w++)
+		(void)fprintf(stderr, "tidegate: warning: %s\n", *w);
+	if (!st)
 		rc = are_destinations_usable(c) ? print_config(c) : EXIT_CODE_CONFIG;
 	config_free(c);
 	return rc;

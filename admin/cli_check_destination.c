@@ -27,8 +27,9 @@ bool cli_is_usable(const struct config *c, const struct destination_config *d)
 	};
 	if (!check || check(&r) == CHECK_RESULT_FINE)
 		return true;
-	(void)fprintf(stderr, "tidegate: %s:%d: destinations.%s: %s\n",
-		      c->file ? c->file : "default", d->line, d->name, s.text);
+	char where[600];
+	(void)config_where(c, d, s.text, where, sizeof(where));
+	(void)fprintf(stderr, "tidegate: %s: destinations.%s: %s\n", where, d->name, s.text);
 	return false;
 }
 

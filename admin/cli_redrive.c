@@ -336,10 +336,6 @@ enum exit_code cli_dead_replay(const struct cli_options *o)
 {
 	struct replay r = { .o = o };
 	const struct parameters *p = &o->parameters;
-	if (!p->selector.destination || strlen(p->selector.destination) > 200) {
-		(void)fprintf(stderr, "tidegate dead-letters replay: --destination is missing\n");
-		return EXIT_CODE_USAGE;
-	}
 	bool is_narrow = p->selector.batch_id || p->selector.reason;
 	enum exit_code rc = cli_plan_make(o, &r.plan);
 	r.query = make_query(p->selector.destination);

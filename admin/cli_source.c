@@ -55,6 +55,29 @@ enum exit_code cli_plan_make(const struct cli_options *o, struct cli_plan *p)
 	return EXIT_CODE_DONE;
 }
 
+/* The API's own hints speak of paths and parameters. */
+static const char *hint_of_http(int code)
+{
+	switch (code) {
+	case 400:
+		return "--help says what each option takes";
+	case 401:
+		return "give --token, TIDEGATE_ADMIN_TOKEN, or the gateway's --config";
+	case 404:
+		return "tidegate status shows destinations and uplinks, tidegate queue the batches";
+	case 409:
+		return "tidegate status shows which destinations are configured";
+	case 413:
+		return "it is too large to be shown: read the file with sqlite3 "
+		       "(docs/forensics.md)";
+	case 504:
+		return "the queue is long: ask for less, or read the file with sqlite3 "
+		       "(docs/forensics.md)";
+	default:
+		return "try again; tidegate status says how the gateway is";
+	}
+}
+
 static enum exit_code code_of_http(int code)
 {
 	switch (code) {
@@ -94,11 +117,7 @@ enum exit_code cli_read_answer(const char *endpoint, int code, json_t *document)
 		return EXIT_CODE_FAILED;
 	}
 	(void)fprintf(stderr, "tidegate: %s: %s\n", endpoint, text_of(document, "error"));
-	if (code == 401)
-		(void)fprintf(stderr,
-			      "  give --token, TIDEGATE_ADMIN_TOKEN, or the gateway's --config\n");
-	else if (text_of(document, "hint")[0])
-		(void)fprintf(stderr, "  %s\n", text_of(document, "hint"));
+	(void)fprintf(stderr, "  %s\n", hint_of_http(code));
 	return code_of_http(code);
 }
 
@@ -153,8 +172,8 @@ static enum exit_code post(const struct cli_plan *p, const char *path, json_t *b
 		return EXIT_CODE_DONE;
 	(void)fprintf(stderr, "tidegate: %s\n", err_text(e, st));
 	if (st == ST_UNAVAILABLE)
-		(void)fprintf(stderr,
-			      "  only a running gateway changes its queue: start it first\n");
+		(void)fprintf(stderr, "  only a running gateway %s: start it first\n",
+			      body ? "changes its queue" : "knows that");
 	return st == ST_INVALID     ? EXIT_CODE_USAGE :
 	       st == ST_UNAVAILABLE ? EXIT_CODE_NOT_FOUND :
 				      EXIT_CODE_FAILED;

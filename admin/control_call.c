@@ -71,10 +71,6 @@ enum status control_call_rate(const struct control_call *c, int64_t rate, int64_
 			      struct buf *out, struct err *e)
 {
 	enum status st = check(c, e);
-	if (!st && (rate >= 0) != (for_ns > 0))
-		st = err_set(e, ST_INVALID,
-			     "rate and for belong together: a rate has an end; without both it is "
-			     "the configured one again");
 	if (!st)
 		st = c->control->rate(c->control->ctx, c->name, rate < 0 ? 0 : (uint64_t)rate,
 				      for_ns, e);

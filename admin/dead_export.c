@@ -58,9 +58,6 @@ static enum status read_page(struct dead_export *x, struct err *e)
 enum status dead_export_open(const char *queue_path, const struct parameters *p,
 			     struct dead_export **ret, struct err *e)
 {
-	enum status st = dead_letters_check(p, e);
-	if (st)
-		return st;
 	struct dead_export *x = xcalloc(1, sizeof(*x));
 	x->selector = p->selector;
 	x->selector.state = DELIVERY_DEAD;
@@ -69,7 +66,7 @@ enum status dead_export_open(const char *queue_path, const struct parameters *p,
 	x->selector.signal = keep(&x->texts[2], p->selector.signal);
 	x->selector.class = keep(&x->texts[3], p->selector.class);
 	x->page = json_array();
-	st = inspect_open(queue_path, look_limit_ns, &x->in, e);
+	enum status st = inspect_open(queue_path, look_limit_ns, &x->in, e);
 	if (!st)
 		st = read_page(x, e);
 	if (st) {

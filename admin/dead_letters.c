@@ -79,14 +79,6 @@ static void add_dead_letter(void *ctx, const struct inspect_owed *d)
 	(void)json_array_append_new(ctx, dead_letter_object(d));
 }
 
-enum status dead_letters_check(const struct parameters *p, struct err *e)
-{
-	return p->selector.destination ?
-		       ST_OK :
-		       err_set(e, ST_INVALID,
-			       "destination is missing: name the one whose dead letters are meant");
-}
-
 enum status document_dead_letters(const struct document_source *s, const struct parameters *p,
 				  struct buf *out, struct err *e)
 {
@@ -94,10 +86,8 @@ enum status document_dead_letters(const struct document_source *s, const struct 
 	int64_t cursor = p->filter.after_id;
 	json_t *list = json_array();
 	selector.state = DELIVERY_DEAD;
-	enum status st = dead_letters_check(p, e);
-	if (!st)
-		st = inspect_owed(s->in, &selector, &cursor, (size_t)p->filter.limit,
-				  add_dead_letter, list, e);
+	enum status st = inspect_owed(s->in, &selector, &cursor, (size_t)p->filter.limit,
+				      add_dead_letter, list, e);
 	if (st) {
 		json_decref(list);
 		return st;

@@ -17,7 +17,5 @@ MUST_USE enum status document_dead_letters(const struct document_source *s,
 					   struct err *e);
 /* One dead letter as an object: of the list, and of an export's lines. */
 json_t *dead_letter_object(const struct inspect_owed *o);
-/* ST_INVALID: the parameters name no destination. */
-MUST_USE enum status dead_letters_check(const struct parameters *p, struct err *e);
 
 #endif

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "gateway/base/config.h"
+#include "gateway/base/config_values.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
@@ -204,7 +204,7 @@ static const struct row rows[] = {
 	{ "format", PARAMETERS_BATCH, read_format, FIELD(is_otlp), "json or otlp",
 	  "json (default), or otlp for the protobuf itself" },
 };
-enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+enum { ROWS = sizeof(rows) / sizeof(rows[0]), NAME_SIZE = 40 };
 
 void parameters_init(struct parameters *p)
 {
@@ -232,14 +232,18 @@ static enum status unknown(enum parameter_set set, const char *name, struct err 
 {
 	char known[300] = "";
 	size_t n = 0;
-	const char *text = NULL;
+	const char *names[ROWS];
 	const char *help = NULL;
-	for (int i = 0; parameters_describe(set, i, &text, &help); i++)
-		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i ? ", " : "", text);
-	return known[0] ? err_set(e, ST_INVALID, "unknown parameter \"%.60s\"; this call takes %s",
-				  name, known) :
-			  err_set(e, ST_INVALID,
-				  "unknown parameter \"%.60s\"; this call takes none", name);
+	int count = 0;
+	for (; parameters_describe(set, count, &names[count], &help); count++)
+		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", count ? ", " : "",
+				      names[count]);
+	const char *near = config_nearest(name, names, (size_t)count);
+	if (!count)
+		return err_set(e, ST_INVALID, "unknown parameter \"%.60s\"; this call takes none",
+			       name);
+	return err_set(e, ST_INVALID, "unknown parameter \"%.60s\"; this call takes %s%s%s%s", name,
+		       known, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 enum status parameters_set(struct parameters *p, enum parameter_set set, const char *name,
@@ -248,12 +252,109 @@ enum status parameters_set(struct parameters *p, enum parameter_set set, const c
 	for (int i = 0; i < ROWS; i++) {
 		if (!(rows[i].sets & set) || strcmp(rows[i].name, name) != 0)
 			continue;
+		char spelt[NAME_SIZE];
 		if (value && rows[i].read(value, (char *)p + rows[i].offset))
 			return ST_OK;
-		return err_set(e, ST_INVALID, "%s: \"%.60s\" is wrong; allowed is %s", name,
+		parameters_spell(p, name, spelt, sizeof(spelt));
+		return err_set(e, ST_INVALID, "%s: \"%.60s\" is wrong; allowed is %s", spelt,
 			       value ? value : "", rows[i].allowed);
 	}
 	return unknown(set, name, e);
+}
+
+void parameters_spell(const struct parameters *p, const char *name, char *dst, size_t size)
+{
+	(void)snprintf(dst, size, "%s%s", p->is_command_line ? "--" : "", name);
+	for (char *c = dst; *c && p->is_command_line; c++)
+		if (*c == '_')
+			*c = '-';
+}
+
+/* A text that gives each %s the name of a parameter; names ends with NULL. */
+static enum status fail_naming(const struct parameters *p, struct err *e, const char *text,
+			       const char *const *names)
+{
+	char out[sizeof(e->text)];
+	size_t n = 0;
+	for (const char *c = text; *c && n + NAME_SIZE < sizeof(out); c++) {
+		if (*c != '$') {
+			out[n++] = *c;
+			continue;
+		}
+		parameters_spell(p, *names++, out + n, NAME_SIZE);
+		n += strlen(out + n);
+	}
+	return err_set(e, ST_INVALID, "%.*s", (int)n, out);
+}
+
+/* On the command line a replay means all where nothing narrows it, and --all something else. */
+static enum status check_dead(const struct parameters *p, struct err *e)
+{
+	static const char *const names[] = { "batch", "reason", "all" };
+	const struct inspect_selector *s = &p->selector;
+	int count = (s->batch_id != 0) + (s->reason != NULL) + p->is_all;
+	return count == 1 ?
+		       ST_OK :
+		       fail_naming(p, e, "say which dead letters: one of $, $ and $, and only one",
+				   names);
+}
+
+static enum status check_ready(const struct parameters *p, struct err *e)
+{
+	static const char *const names[] = { "batch", "signal", "class", "older_than", "all" };
+	const struct inspect_selector *s = &p->selector;
+	bool is_narrow = s->batch_id || s->signal || s->class || p->min_age_ns >= 0;
+	return is_narrow != p->is_all ?
+		       ST_OK :
+		       fail_naming(p, e, "say what is to go: any of $, $, $ and $, or $ alone",
+				   names);
+}
+
+static enum status check_move(const struct parameters *p, struct err *e)
+{
+	static const char *const names[] = { "from", "to" };
+	return strcmp(p->to, p->selector.destination) != 0 ?
+		       ST_OK :
+		       fail_naming(p, e, "$ and $ are the same destination", names);
+}
+
+/* Neither of them ends a rate that was set for a while, in the API. */
+static enum status check_rate(const struct parameters *p, struct err *e)
+{
+	static const char *const names[] = { "rate", "for" };
+	return (p->rate >= 0) == (p->for_ns > 0) ?
+		       ST_OK :
+		       fail_naming(p, e, "$ and $ belong together: a rate has an end", names);
+}
+
+enum status parameters_check(const struct parameters *p, enum parameter_set set, struct err *e)
+{
+	static const struct {
+		enum parameter_set set;
+		enum status (*check)(const struct parameters *p, struct err *e);
+	} checks[] = { { PARAMETERS_REPLAY, check_dead },
+		       { PARAMETERS_PURGE_DEAD, check_dead },
+		       { PARAMETERS_PURGE_READY, check_ready },
+		       { PARAMETERS_MOVE, check_move },
+		       { PARAMETERS_RATE, check_rate } };
+	const struct {
+		const char *name;
+		unsigned sets; /* that need it */
+		const char *value;
+	} needed[] = { { "destination", SELECTS, p->selector.destination },
+		       { "from", PARAMETERS_MOVE, p->selector.destination },
+		       { "to", PARAMETERS_MOVE, p->to } };
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		char spelt[NAME_SIZE];
+		if (!(needed[i].sets & set) || needed[i].value)
+			continue;
+		parameters_spell(p, needed[i].name, spelt, sizeof(spelt));
+		return err_set(e, ST_INVALID, "%s is missing: the name of a destination", spelt);
+	}
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		if (checks[i].set == set && !(set == PARAMETERS_REPLAY && p->is_command_line))
+			return checks[i].check(p, e);
+	return ST_OK;
 }
 
 void parameters_finish(struct parameters *p)

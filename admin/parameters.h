@@ -38,8 +38,9 @@ struct parameters {
 	char *why;
 	bool is_all;
 	bool is_dry_run;
-	int64_t rate;   /* bytes a second; -1: not given */
-	int64_t for_ns; /* 0: not given */
+	int64_t rate;         /* bytes a second; -1: not given */
+	int64_t for_ns;       /* 0: not given */
+	bool is_command_line; /* messages spell names as options: --older-than */
 };
 
 void parameters_init(struct parameters *p);
@@ -50,6 +51,12 @@ MUST_USE enum status parameters_set(struct parameters *p, enum parameter_set set
 				    const char *value, struct err *e);
 /* After the last set: ages become times. */
 void parameters_finish(struct parameters *p);
+/* What the call needs is there, and what excludes each other is not. ST_INVALID: e says what is
+ * missing. */
+MUST_USE enum status parameters_check(const struct parameters *p, enum parameter_set set,
+				      struct err *e);
+/* A name as it is written there: "older_than", or "--older-than". Copies to dst. */
+void parameters_spell(const struct parameters *p, const char *name, char *dst, size_t size);
 /* The i-th parameter that belongs to the set and its meaning; false: there is none. For --help, and
  * for the test that compares the table with docs/admin-api.md. */
 bool parameters_describe(enum parameter_set set, int i, const char **ret_name,

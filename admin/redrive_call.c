@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "admin/value.h"
+#include "gateway/base/config.h"
 #include "gateway/base/now.h"
 
 enum { SLICE_FIRST = 32, SLICE_MIN = 8, SLICE_BYTES = 8 << 20 };
@@ -36,48 +37,6 @@ struct work {
 	bool is_complete;
 };
 
-static enum status check_dead(const struct parameters *p, struct err *e)
-{
-	const struct inspect_selector *s = &p->selector;
-	int count = (s->batch_id != 0) + (s->reason != NULL) + p->is_all;
-	return count == 1 ? ST_OK :
-			    err_set(e, ST_INVALID,
-				    "say which dead letters: one of batch, reason "
-				    "and all (true), and only one");
-}
-
-static enum status check_ready(const struct parameters *p, struct err *e)
-{
-	const struct inspect_selector *s = &p->selector;
-	bool is_narrow = s->batch_id || s->signal || s->class || p->min_age_ns >= 0;
-	return is_narrow != p->is_all ?
-		       ST_OK :
-		       err_set(e, ST_INVALID,
-			       "say what is to go: any of batch, signal, class and "
-			       "older_than, or all (true) alone");
-}
-
-static enum status check_move(const struct parameters *p, struct err *e)
-{
-	if (!p->to)
-		return err_set(e, ST_INVALID, "to is missing: name the destination that gets it");
-	return strcmp(p->to, p->selector.destination) != 0 ?
-		       ST_OK :
-		       err_set(e, ST_INVALID, "from and to are the same destination");
-}
-
-static enum status check_call(const struct redrive_call *c, struct err *e)
-{
-	const struct parameters *p = c->parameters;
-	bool is_move = c->action == REDRIVE_MOVE;
-	if (!p->selector.destination)
-		return err_set(e, ST_INVALID, "%s is missing: name a destination",
-			       is_move ? "from" : "destination");
-	if (is_move)
-		return check_move(p, e);
-	return c->state == DELIVERY_DEAD ? check_dead(p, e) : check_ready(p, e);
-}
-
 static enum status find_target(struct work *w, const char *name, int64_t *ret, struct err *e)
 {
 	bool is_configured = false;
@@ -90,6 +49,58 @@ static enum status find_target(struct work *w, const char *name, int64_t *ret, s
 	return st;
 }
 
+/* "traces, logs" */
+static void write_signals(unsigned mask, char *dst, size_t size)
+{
+	size_t n = 0;
+	dst[0] = '\0';
+	for (int i = 0; i < SIGNAL_COUNT; i++)
+		if (mask >> i & 1 && n < size)
+			n += (size_t)snprintf(dst + n, size - n, "%s%s", n ? ", " : "",
+					      signal_text((enum signal)i));
+}
+
+/* Which kinds take all of these. */
+static void write_kinds(unsigned mask, char *dst, size_t size)
+{
+	size_t n = 0;
+	dst[0] = '\0';
+	for (int i = 0; i < CONFIG_KIND_COUNT; i++)
+		if ((config_signals_of_kind(config_kind_text(i)) & mask) == mask && n < size)
+			n += (size_t)snprintf(dst + n, size - n, "%s%s", n ? ", " : "",
+					      config_kind_text(i));
+}
+
+/* What the other does not take would come back as dead letters. */
+static enum status check_signals(const struct work *w, struct err *e)
+{
+	const struct parameters *p = w->call->parameters;
+	char kind[32] = "";
+	char takes[64];
+	char has[64];
+	char kinds[128];
+	unsigned asked = 0;
+	unsigned held = 0;
+	enum status st = inspect_held(w->call->in, w->to_id, kind, sizeof(kind), &held, e);
+	unsigned taken = config_signals_of_kind(kind);
+	if (!st)
+		st = inspect_held(w->call->in, w->destination_id, kind, 0, &held, e);
+	for (int i = 0; i < SIGNAL_COUNT; i++)
+		if (!p->selector.signal ||
+		    strcmp(p->selector.signal, signal_text((enum signal)i)) == 0)
+			asked |= 1u << i;
+	unsigned wrong = (p->selector.signal ? asked : held) & ~taken;
+	if (st || !wrong)
+		return st;
+	write_signals(taken, takes, sizeof(takes));
+	write_signals(wrong, has, sizeof(has));
+	write_kinds(wrong, kinds, sizeof(kinds));
+	return err_set(e, ST_CONFLICT,
+		       "%s is of kind %s, which takes %s and not %s: choose with signal what it "
+		       "takes, or name a destination of kind %s",
+		       p->to, kind, takes, has, kinds);
+}
+
 static enum status find_destinations(struct work *w, struct err *e)
 {
 	const struct parameters *p = w->call->parameters;
@@ -98,7 +109,9 @@ static enum status find_destinations(struct work *w, struct err *e)
 		return find_target(w, p->selector.destination, &w->destination_id, e);
 	enum status st = inspect_destination(w->call->in, p->selector.destination,
 					     &w->destination_id, &is_configured, e);
-	return !st && w->call->action == REDRIVE_MOVE ? find_target(w, p->to, &w->to_id, e) : st;
+	if (!st && w->call->action == REDRIVE_MOVE)
+		st = find_target(w, p->to, &w->to_id, e);
+	return !st && w->call->action == REDRIVE_MOVE ? check_signals(w, e) : st;
 }
 
 static void choose(void *ctx, const struct inspect_owed *o)
@@ -222,9 +235,7 @@ enum status redrive_call(const struct redrive_call *c, struct buf *out, struct e
 			  .slice_max = SLICE_FIRST,
 			  .left = p->max_batches ? p->max_batches : INT64_MAX };
 	w.selector.state = is_second ? DELIVERY_DEAD : c->state;
-	enum status st = check_call(c, e);
-	if (!st)
-		st = find_destinations(&w, e);
+	enum status st = find_destinations(&w, e);
 	if (st)
 		return st;
 	w.ids = json_array();

@@ -373,7 +373,8 @@ const char *route_hint(const struct route *r, enum status st)
 		return "send the header Authorization: Bearer TOKEN with the admin.token of the "
 		       "configuration";
 	case ST_TOO_LARGE:
-		return r && r->is_change ? NULL :
+		return r && r->is_change ? "what a call changes is selected by a few words "
+					   "(docs/admin-api.md), not by a list" :
 					   "ask with ?format=otlp for the protobuf, or read the "
 					   "file with sqlite3 "
 					   "(docs/forensics.md)";

@@ -174,6 +174,8 @@ static enum status answer(struct admin *a, struct MHD_Connection *con, struct re
 	c->id = r->words.id;
 	c->name = r->words.name;
 	st = route->is_change ? read_change(c, r, con, e) : read_query(c, route->set, con, e);
+	if (!st)
+		st = parameters_check(&c->parameters, route->set, e);
 	return st ? st : route->answer(c, e);
 }
 
@@ -203,10 +205,22 @@ static void release_body(void *ctx)
 }
 
 /* Takes body's memory: it is sent from where it stands, and charged to the budget until it is. */
+/* After curl the shell's prompt belongs on a line of its own. A document that fills its buffer does
+ * without. */
+static void end_line(struct buf *json)
+{
+	if (json->n > 0) {
+		enum status ignored = buf_append(json, bytes_of("\n", 1));
+		(void)ignored;
+	}
+}
+
 static enum MHD_Result reply(struct MHD_Connection *con, enum status st, const char *content_type,
 			     const struct route *route, struct buf *body)
 {
 	struct buf *kept = xcalloc(1, sizeof(*kept));
+	if (strcmp(content_type, "application/json") == 0)
+		end_line(body);
 	buf_move(kept, body);
 	struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback_cls(
 		kept->n, kept->p, release_body, kept);
@@ -282,13 +296,16 @@ static bool has_large_body(struct MHD_Connection *con, bool is_change)
 	return header(con, MHD_HTTP_HEADER_TRANSFER_ENCODING) && !is_change;
 }
 
-static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con, bool is_change)
+static enum MHD_Result refuse_body(struct admin *a, struct MHD_Connection *con,
+				   const struct route *route, bool is_change)
 {
 	struct buf out;
 	buf_init(&out, 4096, &a->budget);
 	if (document_error(is_change ? "a body has at most 64 KiB here" :
 				       "this call takes no request body",
-			   NULL, &out))
+			   is_change ? route_hint(route, ST_TOO_LARGE) :
+				       "send it as a query, as in ?limit=10",
+			   &out))
 		buf_clear(&out);
 	return reply(con, ST_TOO_LARGE, "application/json", NULL, &out);
 }
@@ -302,7 +319,7 @@ static enum MHD_Result begin(struct admin *a, struct MHD_Connection *con, const 
 	r->found = route_find(path, &r->route, &r->words, &r->why);
 	buf_init(&r->body, BODY_MAX, &a->budget);
 	bool is_change = r->route && r->route->is_change && is_post(method);
-	return has_large_body(con, is_change) ? refuse_body(a, con, is_change) : MHD_YES;
+	return has_large_body(con, is_change) ? refuse_body(a, con, r->route, is_change) : MHD_YES;
 }
 
 static enum MHD_Result read_body(struct request *r, const char *upload, size_t *size)

@@ -12,7 +12,9 @@ build_packages="gcc cmake ninja-build pkg-config protobuf-c-compiler libc6-dev l
 	libnghttp2-dev libgnutls28-dev libyaml-dev libzstd-dev libsnappy-dev check"
 run_packages="curl sqlite3 python3 ca-certificates"
 test_packages="python3-venv nodejs npm golang-go faketime"
-ci_packages="clang clang-format clang-tidy libclang-rt-dev llvm shellcheck"
+# Of one version, which both distributions have: another clang-format lays code out otherwise, another clang-tidy
+# finds other things, and Ubuntu's default is 18.
+ci_packages="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 shellcheck"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -21,12 +23,12 @@ is_installed() {
 	# Another flavour of libcurl will do, and a tool may come from elsewhere than apt.
 	case $1 in
 	libcurl4-gnutls-dev) pkg-config --exists libcurl 2>/dev/null ;;
-	libclang-rt-dev) [ -d "$(clang --print-resource-dir 2>/dev/null)/lib" ] ;;
-	llvm) clang --print-prog-name=llvm-symbolizer 2>/dev/null | grep -q / ;;
+	libclang-rt-14-dev) [ -d "$(clang-14 --print-resource-dir 2>/dev/null)/lib" ] ;;
+	llvm-14) command -v llvm-symbolizer-14 >/dev/null ;;
 	nodejs) command -v node >/dev/null ;;
 	golang-go) command -v go >/dev/null ;;
 	prometheus) command -v prometheus >/dev/null ;;
-	npm | cmake | clang | clang-* | shellcheck | sqlite3 | curl | python3) command -v "$1" >/dev/null ;;
+	npm | cmake | clang-* | shellcheck | sqlite3 | curl | python3) command -v "$1" >/dev/null ;;
 	python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
 	*) false ;;
 	esac
@@ -38,9 +40,15 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$@"
 	else
-		say "install-deps: these packages are missing, and neither root nor sudo is at hand: $missing"
+		say "install-deps: that takes root, and there is no sudo; run as root, and then this again:
+  apt-get update && apt-get install -y --no-install-recommends$missing"
 		exit 1
 	fi
+}
+
+# A machine that has just been started may be busy with upgrades of its own for a while, and holds the lock.
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
 }
 
 install_packages() {
@@ -54,11 +62,11 @@ install_packages() {
 		exit 1
 	fi
 	say "install-deps: installing$missing"
-	export DEBIAN_FRONTEND=noninteractive
-	as_root apt-get update -qq
+	# One broken source among the machine's own need not concern us.
+	apt_get update || say "install-deps: apt-get update failed; going on with the package lists that are there"
 	# $missing is a list of words.
 	# shellcheck disable=SC2086
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	apt_get install -y --no-install-recommends $missing >/dev/null
 }
 
 # The tests start a Prometheus of their own: the package's service must not run because of them.
@@ -66,6 +74,7 @@ install_prometheus() {
 	if is_installed prometheus; then
 		return
 	fi
+	missing=" prometheus"
 	if command -v systemctl >/dev/null; then
 		as_root systemctl mask --quiet prometheus 2>/dev/null || true
 	fi
@@ -117,7 +126,8 @@ go_parts() {
 	is_fresh $stamp tests/interop/go/* && return
 	say "install-deps: building the Go client of tests/interop/go"
 	mkdir -p build/interop/go
-	(cd tests/interop/go && GOTOOLCHAIN=local go build -o ../../../build/interop/go/client .)
+	# Downloaded first, which says less than the same done by go build.
+	(cd tests/interop/go && export GOTOOLCHAIN=local && go mod download && go build -o ../../../build/interop/go/client .)
 	cat tests/interop/go/* | cksum >"$stamp"
 }
 

@@ -47,7 +47,7 @@ HINTS
 build() {
 	log=build/quickstart.log
 	mkdir -p build
-	[ -x build/release/tidegate ] || echo "building tidegate (about a minute)"
+	echo "building tidegate (about a minute the first time)"
 	if ! { cmake --preset release && cmake --build --preset release --target tidegate; } >$log 2>&1; then
 		tail -n 50 $log
 		echo "the build failed; all of it is in $log"

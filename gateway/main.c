@@ -39,7 +39,7 @@
 #include "storage/writer.h"
 
 /* What a refused client is told to wait: long enough for a commit to recover, short for an SDK. */
-enum { RETRY_AFTER_S = 5, EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 3 };
+enum { RETRY_AFTER_S = 5, EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 3, WHERE_SIZE = 600 };
 
 /* For what comes behind the deadline: joining threads, the last checkpoint on a slow disk. */
 #define STOP_SLACK_NS (10 * NS_PER_S)
@@ -95,7 +95,8 @@ static enum status open_writer(struct gateway *g, struct err *e)
 		.commit_interval_ns = c->queue_commit_interval,
 		.limits = limits_of(c),
 	};
-	return writer_open(&o, &g->writer, e);
+	enum status st = writer_open(&o, &g->writer, e);
+	return st ? err_wrap(e, st, "queue.path") : ST_OK;
 }
 
 /* Attributes of the configuration win over the environment's, and both over the site's. */
@@ -107,8 +108,7 @@ static enum status make_resource(struct gateway *g, struct err *e)
 		const struct config_pair *p = &c->resource_attributes.items[i];
 		st = attributes_insert(&g->resource, p->key, p->value, e);
 		if (st)
-			return err_wrap(e, st, "%s: resource.attributes",
-					c->file ? c->file : "default");
+			return err_wrap(e, st, "resource.attributes");
 	}
 	st = attributes_insert_list(&g->resource, getenv("OTEL_RESOURCE_ATTRIBUTES"), e);
 	if (st)
@@ -151,13 +151,6 @@ static void shares_of(const struct config *c, const char *uplink, int shares[REC
 /* Destinations get their slots and stable ids, routes their bit sets. */
 static enum status make_destinations(struct gateway *g, struct err *e)
 {
-	static const char *const kinds[] = {
-		[CONFIG_KIND_OTLP_HTTP] = "otlp_http",
-		[CONFIG_KIND_OTLP_GRPC] = "otlp_grpc",
-		[CONFIG_KIND_PROMETHEUS] = "prometheus",
-		[CONFIG_KIND_LOKI] = "loki",
-		[CONFIG_KIND_FILE] = "file",
-	};
 	const struct config *c = g->config;
 	int slots[DESTINATIONS_MAX];
 	int64_t ids[DESTINATIONS_MAX];
@@ -167,7 +160,8 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 	switchboard_init(&g->switchboard, c, g->writer, g->forwards);
 	for (size_t i = 0; i < c->destination_count && !st; i++) {
 		const struct destination_config *d = &c->destinations[i];
-		st = writer_destination(g->writer, d->name, kinds[d->kind], &slots[i], &ids[i], e);
+		st = writer_destination(g->writer, d->name, config_kind_text(d->kind), &slots[i],
+					&ids[i], e);
 		if (!st)
 			writer_set_quota(g->writer, slots[i], d->max_queue_size);
 	}
@@ -184,7 +178,7 @@ static enum status make_destinations(struct gateway *g, struct err *e)
 					     .shares = shares };
 		st = forward_new(&o, &g->forwards[i], e);
 		if (st)
-			return err_wrap(e, st, "%s:%d", c->file ? c->file : "default", d->line);
+			return err_wrap(e, st, "%s", c->file ? c->file : "default");
 	}
 	for (size_t i = 0; i < c->route_count && !st; i++)
 		route_add(&g->routes, c->routes[i].signal_mask, c->routes[i].class_mask,
@@ -259,7 +253,7 @@ static enum status start_receivers(struct gateway *g, struct err *e)
 	};
 	enum status st = receive_grpc_start(&grpc, g->ingest, &g->grpc, e);
 	if (st)
-		return err_wrap(e, st, "receivers.otlp.grpc");
+		return err_wrap(e, st, "receivers.otlp.grpc.endpoint");
 	struct receive_http_options http = {
 		.endpoint = c->http_endpoint,
 		.max_message_bytes = c->http_max_request_body_size,
@@ -271,7 +265,7 @@ static enum status start_receivers(struct gateway *g, struct err *e)
 		.cors_max_age_s = (int)(c->cors_max_age / NS_PER_S),
 	};
 	st = receive_http_start(&http, g->ingest, &g->http, e);
-	return st ? err_wrap(e, st, "receivers.otlp.http") : ST_OK;
+	return st ? err_wrap(e, st, "receivers.otlp.http.endpoint") : ST_OK;
 }
 
 static enum status start(struct gateway *g, struct err *e)
@@ -410,6 +404,40 @@ static void tune_malloc(void)
 	(void)mallopt(M_TOP_PAD, GROW_BYTES);
 }
 
+static void keep_text(void *ctx, const struct check_step *s)
+{
+	(void)err_set((struct err *)ctx, ST_INVALID, "%s", s->text);
+}
+
+/* Every file that a destination names is there and is what it should be: said with its place,
+ * before the queue or a port is touched. */
+static enum status check_destinations(const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < c->destination_count; i++) {
+		const struct destination_config *d = &c->destinations[i];
+		struct err what = { 0 };
+		char where[WHERE_SIZE];
+		const struct check_request r = { .config = c,
+						 .destination = d,
+						 .is_config_only = true,
+						 .tell = keep_text,
+						 .ctx = &what };
+		if (check_destination(&r) == CHECK_RESULT_FINE)
+			continue;
+		(void)config_where(c, d, what.text, where, sizeof(where));
+		return err_set(e, ST_INVALID, "%s: destinations.%s: %s", where, d->name, what.text);
+	}
+	return ST_OK;
+}
+
+/* The option that the error begins with, where the file has it. */
+static void add_place(const struct config *c, enum status st, struct err *e)
+{
+	char where[WHERE_SIZE];
+	if (config_where(c, NULL, e->text, where, sizeof(where)))
+		(void)err_wrap(e, st, "%s", where);
+}
+
 static int run(const char *config_path)
 {
 	static const enum log_level levels[] = { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL,
@@ -429,8 +457,14 @@ static int run(const char *config_path)
 	log_info("gateway.start", "version=%s config=%s queue=%s", TIDEGATE_VERSION,
 		 LOG_QUOTE(config_path ? config_path : "embedded default"),
 		 LOG_QUOTE(g.config->queue_path));
-	st = start(&g, &e);
+	for (char **w = g.config->warnings; *w; w++)
+		log_warn("config.warning", "message=%s", LOG_QUOTE(*w));
+	st = check_destinations(g.config, &e);
+	bool is_usable = !st;
+	if (!st)
+		st = start(&g, &e);
 	if (st) {
+		add_place(g.config, st, &e);
 		log_fatal("gateway.start.failed", "error=%s", LOG_QUOTE(err_text(&e, st)));
 	} else {
 		log_info("gateway.ready", "pid=%d", (int)getpid());
@@ -438,8 +472,9 @@ static int run(const char *config_path)
 	}
 	/* What never started has nobody to wait for: a wrong configuration is said at once. */
 	stop(&g, st ? 0 : g.config->shutdown_timeout);
-	log_info("gateway.stop", "exit=%d", st ? EXIT_FAILED : EXIT_OK);
-	return st ? EXIT_FAILED : EXIT_OK;
+	int code = !st ? EXIT_OK : is_usable ? EXIT_FAILED : EXIT_CONFIG;
+	log_info("gateway.stop", "exit=%d", code);
+	return code;
 }
 
 int main(int argc, char **argv)

@@ -38,9 +38,9 @@ struct claim_reader {
 #define COLUMNS                                                                                 \
 	"SELECT d.batch_id, d.priority, d.records, d.attempts, b.class, b.signal, b.encoding, " \
 	"b.crc, coalesce(t.offset_ns + b.received_mono, b.received_at), b.raw_bytes, "          \
-	"b.stored_bytes, b.first_time, b.last_time, b.boot, b.received_mono, b.received_at "    \
-	"FROM deliveries d JOIN batches b ON b.id = d.batch_id LEFT JOIN boots t ON t.id = "    \
-	"b.boot "                                                                               \
+	"b.stored_bytes, b.first_time, b.last_time, b.boot, b.received_mono, b.received_at, "   \
+	"b.records FROM deliveries d JOIN batches b ON b.id = d.batch_id "                      \
+	"LEFT JOIN boots t ON t.id = b.boot "                                                   \
 	"WHERE d.destination_id = ?1 AND d.state = 'ready' "
 static const char list_sql[] = COLUMNS "AND (d.priority, d.batch_id) > (?2, ?3) "
 				       "ORDER BY d.priority, d.batch_id LIMIT ?4";
@@ -173,6 +173,7 @@ static void read_claim(const struct claim_reader *r, sqlite3_stmt *s, int64_t de
 		.stored_bytes = (size_t)sqlite3_column_int64(s, 10),
 		.first_time_ns = sqlite3_column_int64(s, 11),
 		.last_time_ns = sqlite3_column_int64(s, 12),
+		.batch_records = (uint32_t)sqlite3_column_int64(s, 16),
 		.destination_id = destination_id,
 		.received_boot_ns = now_boot_ns() - age,
 	};

@@ -15,7 +15,8 @@ struct claim {
 	enum record_class class;
 	enum signal signal;
 	enum encoding encoding;
-	uint32_t records;
+	uint32_t records;       /* owed */
+	uint32_t batch_records; /* of the payload: more, where some were delivered before */
 	uint32_t crc;
 	int attempts;
 	int64_t destination_id;

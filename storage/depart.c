@@ -159,8 +159,10 @@ enum status depart_list(struct queue *q, enum delivery_state state, int64_t dest
 {
 	sqlite3_stmt *s = NULL;
 	size_t n = 0;
-	enum status st =
-		queue_statement(q, state == DELIVERY_DEAD ? Q_DEPART_DEAD : Q_DEPART_READY, &s);
+	enum statement which = state == DELIVERY_READY ? Q_DEPART_READY :
+			       class < 0               ? Q_DEPART_DEAD :
+							 Q_DEPART_DEAD_CLASS;
+	enum status st = queue_statement(q, which, &s);
 	if (st)
 		return st;
 	stmt_bind_int(s, 1, destination_id);

@@ -20,6 +20,7 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/boot.h"
+#include "storage/db.h"
 #include "storage/inspect_read.h"
 #include "storage/migrations.h"
 
@@ -113,8 +114,11 @@ static void read_int(void *ctx, sqlite3_stmt *stmt)
 static enum status check_file(struct inspect *in, struct err *e)
 {
 	int64_t version = -1;
+	int64_t application = 0;
 	int64_t tables = 0;
 	enum status st = inspect_each(in, "PRAGMA user_version", 0, read_int, &version, e);
+	if (!st)
+		st = inspect_each(in, "PRAGMA application_id", 0, read_int, &application, e);
 	if (!st)
 		st = inspect_each(in,
 				  "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND "
@@ -128,7 +132,9 @@ static enum status check_file(struct inspect *in, struct err *e)
 			"%s: written by a newer tidegate (schema %d, this program knows %d); "
 			"use that version's tidegate",
 			in->path, (int)version, migration_count);
-	if (tables != 4)
+	/* What sqlite3's .recover or .dump made of a damaged queue has no id. */
+	bool is_ours = application == DB_APPLICATION_ID || application == 0;
+	if (tables != 4 || !is_ours)
 		return err_set(e, ST_UNSUPPORTED, "%s: this is not a tidegate queue", in->path);
 	return version == migration_count ? ST_OK :
 					    err_set(e, ST_UNSUPPORTED,
@@ -147,6 +153,10 @@ static enum status connect_file(struct inspect *in, struct err *e)
 		return err_set(e, ST_DENIED, "cannot read %s: %s; run as the gateway's user",
 			       in->path, strerror(errno));
 	}
+	struct stat s;
+	if (stat(in->path, &s) == 0 && !S_ISREG(s.st_mode))
+		return err_set(e, ST_INVALID, "%s is %s: name the queue file", in->path,
+			       S_ISDIR(s.st_mode) ? "a directory" : "no regular file");
 	int rc = sqlite3_open_v2(in->path, &in->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 				 NULL);
 	if (rc != SQLITE_OK)

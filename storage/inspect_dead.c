@@ -201,6 +201,36 @@ static enum signal signal_of(const char *text)
 	return (enum signal)i;
 }
 
+static void read_held(sqlite3_stmt *stmt, char *kind, size_t kind_size, unsigned *ret_signals)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, 0);
+	const char *signal = (const char *)sqlite3_column_text(stmt, 1);
+	(void)snprintf(kind, kind_size, "%s", text ? text : "");
+	if (signal)
+		*ret_signals |= 1u << signal_of(signal);
+}
+
+enum status inspect_held(struct inspect *in, int64_t destination_id, char *kind, size_t kind_size,
+			 unsigned *ret_signals, struct err *e)
+{
+	static const char sql[] =
+		"SELECT t.kind, h.signal FROM destinations t LEFT JOIN (SELECT signal, sum(CASE "
+		"outcome WHEN 'accepted' THEN records ELSE -records END) AS n FROM totals WHERE "
+		"destination_id = ?1 GROUP BY signal) h ON h.n > 0 WHERE t.id = ?1";
+	sqlite3_stmt *stmt = NULL;
+	*ret_signals = 0;
+	enum status st = inspect_begin(in, 0, e);
+	if (!st)
+		st = inspect_prepare(in, sql, &stmt, e);
+	if (!st && sqlite3_bind_int64(stmt, 1, destination_id))
+		st = inspect_fail(in, SQLITE_ERROR, e);
+	while (!st && (st = inspect_step(in, stmt, e)) == ST_OK)
+		read_held(stmt, kind, kind_size, ret_signals);
+	(void)sqlite3_finalize(stmt);
+	inspect_end(in);
+	return st == ST_END ? ST_OK : st;
+}
+
 static struct inspect_dead_group *group_of(struct gathering *g, const struct inspect_owed *o)
 {
 	struct inspect_dead_groups *all = g->groups;

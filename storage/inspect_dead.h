@@ -42,6 +42,11 @@ struct inspect_owed {
 MUST_USE enum status inspect_destination(struct inspect *in, const char *name, int64_t *ret_id,
 					 bool *ret_is_configured, struct err *e);
 
+/* The destination's kind, cut to fit, and the signals of which it is owed anything, as bits. It is
+ * told from the totals: nothing is walked. */
+MUST_USE enum status inspect_held(struct inspect *in, int64_t destination_id, char *kind,
+				  size_t kind_size, unsigned *ret_signals, struct err *e);
+
 /* Visits up to max deliveries behind *cursor (0: from the front; otherwise opaque), each once, in
  * the order of their ids, for ready ones by class first. *cursor moves to the last that was looked
  * at, and is 0 at the end; it may be set with fewer than max visited, where the time was up. Short

@@ -329,6 +329,55 @@ static enum status settle_kept(struct queue *q, const struct settlement *s,
 	return st || to != DELIVERY_DEAD ? st : unwanted_left(q, d->batch_id, d->class);
 }
 
+/* What was taken of it before, in parts: counted, and not owed any more. */
+static enum status settle_taken(struct queue *q, const struct settlement *s,
+				struct queue_delivery *d, const struct settle_item *item)
+{
+	int64_t taken = item->taken_records < d->records ? item->taken_records : d->records;
+	int64_t rejected = item->rejected_records < taken ? item->rejected_records : taken;
+	sqlite3_stmt *u = NULL;
+	enum status st = ST_OK;
+	if (taken == 0)
+		return ST_OK;
+	if (taken > rejected)
+		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED,
+				 taken - rejected);
+	if (!st && rejected > 0)
+		st = queue_lose_of(q, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
+	if (!st)
+		st = queue_statement(q, Q_DELIVERY_OWE, &u);
+	if (st)
+		return st;
+	d->records -= taken;
+	stmt_bind_int(u, 1, d->batch_id);
+	stmt_bind_int(u, 2, d->destination_id);
+	stmt_bind_int(u, 3, d->records);
+	return stmt_run(u, &q->err);
+}
+
+static enum status settle_one(struct queue *q, const struct settlement *s,
+			      const struct queue_delivery *d, const struct settle_item *item)
+{
+	switch (item->outcome) {
+	case SETTLE_DELIVERED:
+		return settle_delivered(q, s, d, item->rejected_records);
+	case SETTLE_RETRY:
+		return settle_kept(q, s, d, DELIVERY_READY);
+	case SETTLE_DEAD:
+		return settle_kept(q, s, d, DELIVERY_DEAD);
+	case SETTLE_SPLIT:
+		return queue_settle_split(q, s, d, item);
+	case SETTLE_MOVED:
+		return queue_settle_moved(q, d, item->to_destination_id);
+	case SETTLE_UNREADABLE:
+		return queue_settle_unreadable(q, d);
+	case SETTLE_EXPIRED:
+		return depart_delivery(q, d->batch_id, d->destination_id, DELIVERY_READY,
+				       OUTCOME_EXPIRED, DEPART_MAX_AGE);
+	}
+	return ST_INTERNAL;
+}
+
 enum status queue_settle(struct queue *q, const struct settlement *s)
 {
 	enum status st = ST_OK;
@@ -341,32 +390,13 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			st = ST_OK;
 			continue;
 		}
+		if (!st)
+			st = settle_taken(q, s, &d, item);
 		if (st)
 			break;
-		switch (item->outcome) {
-		case SETTLE_DELIVERED:
-			st = settle_delivered(q, s, &d, item->rejected_records);
-			break;
-		case SETTLE_RETRY:
-			st = settle_kept(q, s, &d, DELIVERY_READY);
-			break;
-		case SETTLE_DEAD:
-			st = settle_kept(q, s, &d, DELIVERY_DEAD);
-			break;
-		case SETTLE_SPLIT:
-			st = queue_settle_split(q, s, &d, item);
-			break;
-		case SETTLE_MOVED:
-			st = queue_settle_moved(q, &d, item->to_destination_id);
-			break;
-		case SETTLE_UNREADABLE:
-			st = queue_settle_unreadable(q, &d);
-			break;
-		case SETTLE_EXPIRED:
-			st = depart_delivery(q, d.batch_id, d.destination_id, DELIVERY_READY,
-					     OUTCOME_EXPIRED, DEPART_MAX_AGE);
-			break;
-		}
+		/* All that was owed is decided: there is nothing left that could die. */
+		st = item->taken_records && d.records == 0 ? queue_remove_delivery(q, &d) :
+							     settle_one(q, s, &d, item);
 	}
 	return st;
 }

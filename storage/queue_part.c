@@ -8,7 +8,8 @@
  * records of the new batch were accepted with the old one, so `accepted` is not counted again: each
  * record of the old delivery is now in exactly one of delivered, rejected and dead (3). Another
  * destination to which the batch is owed too has it as it was. What comes twice finds no delivery
- * the second time, and makes no second part (5).
+ * the second time, and makes no second part (5). The new payloads are part of the old one, and are
+ * written after it went: so it takes no room where nobody else needs the old one.
  *
  * SETTLE_MOVED is a reroute of one delivery: `accepted` moves along. Where the other destination
  * has the batch already, nothing is added to it.
@@ -39,8 +40,8 @@ static enum status insert_part_row(struct queue *q, int64_t batch_id, const stru
 }
 
 static enum status insert_part_delivery(struct queue *q, const struct settlement *settlement,
-					const struct queue_delivery *d, int64_t id,
-					const struct settle_part *p)
+					const struct queue_delivery *d, const struct settle_part *p,
+					uint32_t owed)
 {
 	sqlite3_stmt *s = NULL;
 	enum status st = queue_statement(q, Q_PART_DELIVERY_INSERT, &s);
@@ -48,9 +49,9 @@ static enum status insert_part_delivery(struct queue *q, const struct settlement
 		return st;
 	stmt_bind_int(s, 1, d->batch_id);
 	stmt_bind_int(s, 2, d->destination_id);
-	stmt_bind_int(s, 3, id);
+	stmt_bind_int(s, 3, q->last_id);
 	stmt_bind_text(s, 4, bytes_str(delivery_state_text(DELIVERY_DEAD)));
-	stmt_bind_int(s, 5, p->records);
+	stmt_bind_int(s, 5, owed);
 	stmt_bind_int(s, 6, settlement->at_ns);
 	stmt_bind_nonzero(s, 7, p->status);
 	stmt_bind_words(s, 8, bytes_str(p->error));
@@ -58,35 +59,36 @@ static enum status insert_part_delivery(struct queue *q, const struct settlement
 	return stmt_run(s, &q->err);
 }
 
+/* All but the payload. */
 static enum status insert_part(struct queue *q, const struct settlement *s,
-			       const struct queue_delivery *d, const struct settle_part *p)
+			       const struct queue_delivery *d, const struct settle_part *p,
+			       uint32_t owed)
 {
 	enum status st = insert_part_row(q, d->batch_id, p);
 	if (st)
 		return st;
-	int64_t id = sqlite3_last_insert_rowid(q->db);
-	st = queue_insert_payload(q, id, p->body);
-	if (!st)
-		st = insert_part_delivery(q, s, d, id, p);
-	if (!st)
-		q->last_id = id;
-	return st;
+	q->last_id = sqlite3_last_insert_rowid(q->db);
+	return insert_part_delivery(q, s, d, p, owed);
 }
 
+/* The payloads come last, into the pages that the old one leaves: on a full queue there are no
+ * others. */
 enum status queue_settle_split(struct queue *q, const struct settlement *s,
 			       const struct queue_delivery *d, const struct settle_item *item)
 {
+	int64_t ids[SETTLE_PARTS_MAX] = { 0 };
 	int64_t left = d->records;
 	enum status st = ST_OK;
+	CHECK(item->part_count <= SETTLE_PARTS_MAX);
 	for (size_t i = 0; i < item->part_count && !st; i++) {
-		struct settle_part part = item->parts[i];
-		/* A row that says less than its payload holds is damaged; the books still balance.
-		 */
-		if (part.records > left)
-			part.records = (uint32_t)left;
-		left -= part.records;
-		if (part.records > 0)
-			st = insert_part(q, s, d, &part);
+		const struct settle_part *p = &item->parts[i];
+		/* Fewer are owed than its payload holds where some were delivered before; the books
+		 * balance. */
+		uint32_t owed = p->records < left ? p->records : (uint32_t)left;
+		left -= owed;
+		if (owed > 0)
+			st = insert_part(q, s, d, p, owed);
+		ids[i] = owed > 0 ? q->last_id : 0;
 	}
 	int64_t rejected = item->rejected_records < left ? item->rejected_records : left;
 	left -= rejected;
@@ -94,7 +96,12 @@ enum status queue_settle_split(struct queue *q, const struct settlement *s,
 		st = queue_count(q, d->destination_id, d->signal, OUTCOME_DELIVERED, left);
 	if (!st && rejected > 0)
 		st = queue_lose_of(q, d, OUTCOME_REJECTED, rejected, bytes_str(s->error));
-	return st ? st : queue_remove_delivery(q, d);
+	if (!st)
+		st = queue_remove_delivery(q, d);
+	for (size_t i = 0; i < item->part_count && !st; i++)
+		if (ids[i])
+			st = queue_insert_payload(q, ids[i], item->parts[i].body);
+	return st;
 }
 
 enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,

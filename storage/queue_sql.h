@@ -6,6 +6,12 @@
 
 #include "storage/queue.h"
 
+/* What a struct depart_item is read from. */
+#define DEPART_ITEM                                                                     \
+	"SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "   \
+	"d.last_attempt_at, d.last_boot, d.last_mono FROM deliveries d JOIN batches b " \
+	"ON b.id = d.batch_id WHERE "
+
 /* One line per statement; the index is the name. */
 #define STATEMENTS(X)                                                                              \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                \
@@ -41,6 +47,8 @@
 	  "UPDATE deliveries SET state = ?3, attempts = attempts + 1, last_attempt_at = ?4, "      \
 	  "last_status = ?5, last_error = ?6, last_boot = ?7, last_mono = ?8 "                     \
 	  "WHERE batch_id = ?1 AND destination_id = ?2")                                           \
+	X(DELIVERY_OWE,                                                                            \
+	  "UPDATE deliveries SET records = ?3 WHERE batch_id = ?1 AND destination_id = ?2")        \
 	X(DELIVERY_DELETE, "DELETE FROM deliveries WHERE batch_id = ?1 AND destination_id = ?2")   \
 	X(DELIVERY_REPLAY,                                                                         \
 	  "UPDATE deliveries SET state = 'ready' WHERE batch_id = ?1 AND destination_id = ?2")     \
@@ -95,17 +103,13 @@
 	  "JOIN batches b ON b.id = d.batch_id WHERE d.batch_id = ?1 "                             \
 	  "AND d.destination_id BETWEEN ?2 AND ?3 ORDER BY d.destination_id LIMIT 1")              \
 	X(DEPART_READY,                                                                            \
-	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
-	  "d.last_attempt_at, d.last_boot, d.last_mono FROM deliveries d JOIN batches b ON b.id "  \
-	  "= d.batch_id "                                                                          \
-	  "WHERE d.state = 'ready' AND d.destination_id = ?1 AND d.priority = ?2 "                 \
-	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
-	X(DEPART_DEAD,                                                                             \
-	  "SELECT d.batch_id, b.stored_bytes, b.boot, b.received_mono, b.received_at, "            \
-	  "d.last_attempt_at, d.last_boot, d.last_mono FROM deliveries d JOIN batches b ON b.id "  \
-	  "= d.batch_id "                                                                          \
-	  "WHERE d.state = 'dead' AND d.destination_id = ?1 AND (?2 < 0 OR d.priority = ?2) "      \
-	  "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                                      \
+	  DEPART_ITEM "d.state = 'ready' AND d.destination_id = ?1 AND d.priority = ?2 "           \
+		      "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                          \
+	X(DEPART_DEAD, DEPART_ITEM "d.state = 'dead' AND d.destination_id = ?1 AND ?2 < 0 "        \
+				   "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")             \
+	X(DEPART_DEAD_CLASS,                                                                       \
+	  DEPART_ITEM "d.state = 'dead' AND d.destination_id = ?1 AND d.priority = ?2 "            \
+		      "AND d.batch_id > ?3 ORDER BY d.batch_id LIMIT ?4")                          \
 	X(DEPART_WAITED,                                                                           \
 	  "SELECT 1 FROM deliveries d JOIN destinations t ON t.id = d.destination_id "             \
 	  "WHERE d.batch_id = ?1 AND d.state = 'ready' AND t.is_configured LIMIT 1")               \

@@ -14,14 +14,20 @@
 
 enum { THOROUGH_BYTES = 64 << 20 };
 
-/* The first row says "ok", or what is wrong. */
+/* The first row says "ok", or what is wrong, below a headline. The check calls it damage too when a
+ * read fails: so it is asked twice, and what it does not find again was of the moment. */
 static enum status check(sqlite3 *db, const char *sql, struct err *e)
 {
 	char text[400] = "";
-	enum status st = stmt_get_text(db, sql, text, sizeof(text), e);
-	if (st)
-		return st == ST_END ? err_set(e, ST_CORRUPT, "no answer from %s", sql) : st;
-	return strcmp(text, "ok") == 0 ? ST_OK : err_set(e, ST_CORRUPT, "%s", text);
+	for (int i = 0; i < 2; i++) {
+		enum status st = stmt_get_text(db, sql, text, sizeof(text), e);
+		if (st)
+			return st == ST_END ? err_set(e, ST_CORRUPT, "no answer from %s", sql) : st;
+		if (strcmp(text, "ok") == 0)
+			return ST_OK;
+	}
+	const char *line = strchr(text, '\n');
+	return err_set(e, ST_CORRUPT, "%s", line ? line + 1 : text);
 }
 
 /* Reads all columns of all rows. */

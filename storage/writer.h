@@ -87,7 +87,7 @@ enum settle_outcome {
 	SETTLE_EXPIRED     /* past its queue.max_age: not sent */
 };
 
-enum { SETTLE_ERROR_MAX = 512 };
+enum { SETTLE_ERROR_MAX = 512, SETTLE_PARTS_MAX = 8 };
 
 /* Records of a batch that died while the others were delivered: a batch of their own, which takes
  * everything that is not said here from the one that they were in. Borrowed until done. */
@@ -107,9 +107,13 @@ struct settle_part {
 struct settle_item {
 	int64_t batch_id;
 	enum settle_outcome outcome;
-	/* SETTLE_DELIVERED, SETTLE_SPLIT: of these, refused by OTLP partial success */
+	/* SETTLE_DELIVERED, SETTLE_SPLIT: of these, refused by OTLP partial success. Others: of
+	 * taken_records. */
 	uint32_t rejected_records;
-	const struct settle_part *parts; /* SETTLE_SPLIT */
+	/* SETTLE_DEAD, SETTLE_UNREADABLE: so many of its records were taken before, in parts. They
+	 * are counted so, and the outcome is that of the rest. */
+	uint32_t taken_records;
+	const struct settle_part *parts; /* SETTLE_SPLIT: SETTLE_PARTS_MAX at most */
 	size_t part_count;
 	int64_t to_destination_id; /* SETTLE_MOVED */
 };

@@ -41,7 +41,8 @@ enum {
 	CONFIG_KIND_OTLP_GRPC,
 	CONFIG_KIND_PROMETHEUS,
 	CONFIG_KIND_LOKI,
-	CONFIG_KIND_FILE
+	CONFIG_KIND_FILE,
+	CONFIG_KIND_COUNT
 };
 enum { CONFIG_ORDER_FIFO, CONFIG_ORDER_FRESH_FIRST };
 enum { CONFIG_WHEN_FULL_REJECT, CONFIG_WHEN_FULL_DROP_OLDEST };
@@ -56,9 +57,16 @@ enum {
 enum { CONFIG_LOKI_FORMAT_PROTOBUF, CONFIG_LOKI_FORMAT_JSON };
 enum { CONFIG_LOKI_LONG_LINES_CUT, CONFIG_LOKI_LONG_LINES_LEAVE_OUT };
 
+/* Where something stands in the file, from 1; line 0: it is not in it. */
+struct config_place {
+	int line;
+	int column;
+};
+
 struct destination_config {
 	char *name;
-	int line; /* of the file, for messages */
+	struct config_place place;
+	struct config_place *places; /* of its options, in the order of config.def */
 #define OPT_GLOBAL(field, type)
 #define OPT_DESTINATION(field, type) config_##type field;
 #define OPT_UPLINK(field, type)
@@ -70,12 +78,15 @@ struct destination_config {
 #undef OPT_UPLINK
 };
 
+/* How often the bytes of a message may stand in memory while it is on its way to the queue: one
+ * takes no more than max_in_flight by this. */
+enum { CONFIG_MESSAGE_COPIES = 3 };
 enum { UPLINKS_MAX = 16, UPLINK_RATE_MIN = 512 };
 
 /* What destinations share on their way out. */
 struct uplink_config {
 	char *name;
-	int line; /* of the file; 0: it is not in it */
+	struct config_place place;
 #define OPT_GLOBAL(field, type)
 #define OPT_DESTINATION(field, type)
 #define OPT_UPLINK(field, type)                          config_##type field;
@@ -96,7 +107,7 @@ struct route_config {
 	unsigned signal_mask; /* bit i: enum signal i */
 	unsigned class_mask;  /* bit i: enum record_class i */
 	char **to;            /* names of destinations, NULL-terminated */
-	int line;
+	struct config_place place;
 };
 
 struct config {
@@ -116,6 +127,8 @@ struct config {
 	size_t destination_count;
 	struct route_config *routes;
 	size_t route_count;
+	struct config_place *places; /* of the gateway's options, in the order of config.def */
+	char **warnings;             /* what is allowed and does nothing: "FILE:LINE:COLUMN: ..." */
 };
 
 /* Read the file. ${NAME}, ${NAME:-default} and ${env:NAME} come from the environment, $$ is a
@@ -127,8 +140,17 @@ MUST_USE enum status config_parse(const char *name, struct bytes yaml, struct co
 /* The embedded default: OTLP on loopback, everything to ./data/delivered.jsonl. */
 MUST_USE enum status config_default(struct config **ret, struct err *e);
 void config_free(struct config *c);
-/* The signals that the destination's kind takes, as bits. */
+/* "otlp_http" for CONFIG_KIND_OTLP_HTTP. */
+const char *config_kind_text(int kind);
+/* "FILE:LINE:COLUMN" of the option whose key the text begins with, as in "tls.ca_file: cannot read
+ * /etc/ca.pem"; else of the destination. False: neither is in the file, and it is "FILE" alone. d
+ * NULL: the gateway's options. For what is found out after the file was read. */
+bool config_where(const struct config *c, const struct destination_config *d, const char *text,
+		  char *ret, size_t size);
+/* The signals that the destination's kind takes, as bits; the same of a kind by its word, where one
+ * that does not exist takes none. */
 unsigned config_signals_of(const struct destination_config *d);
+unsigned config_signals_of_kind(const char *kind);
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
 /* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */

@@ -66,34 +66,40 @@ static bool has_user(const char *url)
 	return start && memchr(start + 3, '@', strcspn(start + 3, "/?#"));
 }
 
-/* One Authorization header, from one place. */
+/* One Authorization header, from one place: each row is a place that may set it. */
 enum status config_check_auth(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
-	const char *bearer = *d->auth_bearer_token_file ? "auth.bearer.token_file" :
-			     *d->auth_bearer_token      ? "auth.bearer.token" :
-							  NULL;
-	const char *any = *d->auth_basic_username ? "auth.basic.username" : bearer;
+	bool has_header = false;
+	for (size_t i = 0; i < d->headers.count; i++)
+		has_header =
+			has_header || strcasecmp(d->headers.items[i].key, "authorization") == 0;
+	const struct {
+		bool is_set;
+		const char *key;
+		const char *words;
+	} places[] = {
+		{ *d->auth_basic_username, "auth.basic.username", "auth.basic" },
+		{ *d->auth_bearer_token, "auth.bearer.token", "auth.bearer" },
+		{ *d->auth_bearer_token_file, "auth.bearer.token_file", "auth.bearer" },
+		{ has_header, "headers", "headers.authorization" },
+		{ has_user(d->endpoint), "endpoint", "the user in endpoint" },
+		{ has_user(d->traces_endpoint), "traces_endpoint", "the user in traces_endpoint" },
+		{ has_user(d->metrics_endpoint), "metrics_endpoint",
+		  "the user in metrics_endpoint" },
+		{ has_user(d->logs_endpoint), "logs_endpoint", "the user in logs_endpoint" },
+	};
+	enum { URLS = 4 }; /* a user in each URL is as good as one in all */
+	const size_t count = sizeof(places) / sizeof(places[0]);
 	enum status st = check_basic(dr);
 	if (!st)
 		st = check_bearer(dr);
-	if (st || !any)
-		return st;
-	if (bearer && any != bearer)
-		return config_fail_at(dr->r, config_given_node(dr, bearer),
-				      "destination %s: auth has basic and bearer: give one",
-				      d->name);
-	const char *other = has_user(d->endpoint) || has_user(d->traces_endpoint) ||
-					    has_user(d->metrics_endpoint) ||
-					    has_user(d->logs_endpoint) ?
-				    "the user in an endpoint" :
-				    NULL;
-	for (size_t i = 0; i < d->headers.count; i++)
-		if (strcasecmp(d->headers.items[i].key, "authorization") == 0)
-			other = "headers.authorization";
-	return other ? config_fail_at(dr->r, config_given_node(dr, any),
-				      "destination %s: auth and %s both set the Authorization "
-				      "header: give one",
-				      d->name, other) :
-		       ST_OK;
+	for (size_t i = 0; i < count && !st; i++)
+		for (size_t k = i < count - URLS ? i + 1 : count; k < count && !st; k++)
+			if (places[i].is_set && places[k].is_set)
+				st = config_fail_at(dr->r, config_given_node(dr, places[k].key),
+						    "destination %s: %s and %s both set the "
+						    "Authorization header: give one",
+						    d->name, places[i].words, places[k].words);
+	return st;
 }

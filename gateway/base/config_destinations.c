@@ -9,6 +9,7 @@
  * to every destination, which is what one destination alone is always meant for. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "gateway/base/config_reader.h"
 #include "gateway/base/grpc_endpoint.h"
@@ -20,12 +21,7 @@ enum { DESTINATIONS_MAX = 62, ROUTES_MAX = 256 };
 
 const struct yaml_node *config_given_node(const struct destination_reading *dr, const char *key)
 {
-	const struct config_option *o = config_destination_table.options;
-	while (strcmp(o->key, key) != 0) {
-		o++;
-		CHECK(o < config_destination_table.options + config_destination_table.count);
-	}
-	return dr->given.nodes[o - config_destination_table.options];
+	return config_node_of(&config_destination_table, dr->given, key);
 }
 
 static enum status check_kind(const struct destination_reading *dr)
@@ -35,7 +31,7 @@ static enum status check_kind(const struct destination_reading *dr)
 		return config_fail_key(dr->r, dr->node, "destination %s: kind is missing", name);
 	for (size_t i = 0; i < config_destination_table.count; i++) {
 		const struct config_option *o = &config_destination_table.options[i];
-		const struct yaml_node *n = dr->given.nodes[i];
+		const struct yaml_node *n = dr->given->nodes[i];
 		if (!n || config_option_is_for(o, dr->d->kind))
 			continue;
 		return config_fail_key(dr->r, n,
@@ -108,6 +104,12 @@ static enum status check_headers(const struct destination_reading *dr)
 				"destination %s: header \"%.64s\" has a character that no "
 				"header may have",
 				dr->d->name, h->key);
+		for (size_t k = 0; k < i; k++)
+			if (strcasecmp(h->key, dr->d->headers.items[k].key) == 0)
+				return config_fail_at(
+					dr->r, config_given_node(dr, "headers"),
+					"destination %s: header \"%.64s\" stands here twice",
+					dr->d->name, h->key);
 	}
 	return ST_OK;
 }
@@ -215,19 +217,12 @@ static enum status check_prometheus(const struct destination_reading *dr)
 	return st;
 }
 
-/* Two writers of one file would rotate it under each other. */
 static enum status check_file(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
-	if (!*d->path)
-		return config_fail_key(dr->r, dr->node, "destination %s: path is missing", d->name);
-	for (const struct destination_config *other = dr->r->config->destinations; other < d;
-	     other++)
-		if (other->kind == CONFIG_KIND_FILE && strcmp(other->path, d->path) == 0)
-			return config_fail_at(dr->r, config_given_node(dr, "path"),
-					      "destination %s: path is that of destination %s",
-					      d->name, other->name);
-	return ST_OK;
+	return *d->path ?
+		       ST_OK :
+		       config_fail_key(dr->r, dr->node, "destination %s: path is missing", d->name);
 }
 
 static enum status check_uplink(const struct destination_reading *dr)
@@ -285,10 +280,11 @@ static enum status read_destination(struct config_reader *r, const struct yaml_n
 		return config_fail_at(r, n, "destination %s is a mapping, with its kind", n->key);
 	struct destination_config *d = &c->destinations[c->destination_count++];
 	d->name = xstrdup(n->key);
-	d->line = n->key_line;
+	d->place = (struct config_place){ n->key_line, n->key_column };
 	config_set_defaults(&config_destination_table, d);
-	struct destination_reading dr = { .r = r, .node = n, .d = d };
-	st = config_read_section(r, n, &config_destination_table, d, NULL, &dr.given);
+	struct config_given *given = &r->given_destinations[d - c->destinations];
+	const struct destination_reading dr = { .r = r, .node = n, .d = d, .given = given };
+	st = config_read_section(r, n, &config_destination_table, d, NULL, given);
 	if (st)
 		return st;
 	return check_destination(&dr);
@@ -304,6 +300,10 @@ enum status config_read_destinations(struct config_reader *r, const struct yaml_
 		return config_fail_at(r, map, "%zu destinations are too many: the most is %d",
 				      map->count, DESTINATIONS_MAX);
 	r->config->destinations = xcalloc(map->count + 1, sizeof(struct destination_config));
+	r->given_destinations =
+		arena_calloc(&r->arena, map->count + 1, sizeof(*r->given_destinations));
+	if (!r->given_destinations)
+		return ST_NO_MEMORY;
 	enum status st = ST_OK;
 	for (const struct yaml_node *n = map->first; n && !st; n = n->next)
 		st = read_destination(r, n);
@@ -338,7 +338,8 @@ static enum status read_word(struct config_reader *r, const struct yaml_node *n,
 	const char *text = NULL;
 	bool is_plain = false;
 	const char *words[WORDS_MAX];
-	enum status st = config_read_text(r, n, set->key, &text, &is_plain);
+	const struct config_wanted wanted = { set->key, "a word or a list of words" };
+	enum status st = config_read_text(r, n, wanted, &text, &is_plain);
 	if (st)
 		return st;
 	for (unsigned i = 0; i < set->count; i++) {
@@ -394,7 +395,8 @@ static enum status read_target(struct config_reader *r, const struct yaml_node *
 	const char *names[DESTINATIONS_MAX];
 	const char *text = NULL;
 	bool is_plain = false;
-	enum status st = config_read_text(r, n, "to", &text, &is_plain);
+	const struct config_wanted wanted = { "to", "the name of a destination" };
+	enum status st = config_read_text(r, n, wanted, &text, &is_plain);
 	if (st)
 		return st;
 	for (char **p = route->to; *p; p++)
@@ -426,11 +428,33 @@ static enum status read_targets(struct config_reader *r, const struct yaml_node 
 
 enum { ALL_SIGNALS = (1u << SIGNAL_COUNT) - 1 };
 
+static const struct {
+	const char *word;
+	unsigned signals;
+} kinds[] = {
+	[CONFIG_KIND_OTLP_HTTP] = { "otlp_http", ALL_SIGNALS },
+	[CONFIG_KIND_OTLP_GRPC] = { "otlp_grpc", ALL_SIGNALS },
+	[CONFIG_KIND_PROMETHEUS] = { "prometheus", 1u << SIGNAL_METRICS },
+	[CONFIG_KIND_LOKI] = { "loki", 1u << SIGNAL_LOGS },
+	[CONFIG_KIND_FILE] = { "file", ALL_SIGNALS },
+};
+
+const char *config_kind_text(int kind)
+{
+	return kinds[kind].word;
+}
+
 unsigned config_signals_of(const struct destination_config *d)
 {
-	return d->kind == CONFIG_KIND_LOKI       ? 1u << SIGNAL_LOGS :
-	       d->kind == CONFIG_KIND_PROMETHEUS ? 1u << SIGNAL_METRICS :
-						   ALL_SIGNALS;
+	return kinds[d->kind].signals;
+}
+
+unsigned config_signals_of_kind(const char *kind)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].word, kind) == 0)
+			return kinds[i].signals;
+	return 0;
 }
 
 static struct route_config *add_route(struct config *c)
@@ -467,7 +491,7 @@ static enum status read_route(struct config_reader *r, const struct yaml_node *n
 	if (n->kind != YAML_MAP)
 		return config_fail_at(r, n, "a route is a mapping, with match and to");
 	struct route_config *route = add_route(r->config);
-	route->line = n->line;
+	route->place = (struct config_place){ n->line, n->column };
 	unsigned masks[MATCH_SETS] = { 0 };
 	enum status st = ST_OK;
 	for (const struct yaml_node *item = n->first; item && !st; item = item->next) {
@@ -526,8 +550,13 @@ enum status config_read_routes(struct config_reader *r, const struct yaml_node *
 		return config_fail_at(r, list, "%zu routes are too many: the most is %d",
 				      list->count, ROUTES_MAX);
 	c->routes = xcalloc(list->count + 1, sizeof(struct route_config));
+	r->given_routes = arena_calloc(&r->arena, list->count + 1, sizeof(struct yaml_node *));
+	if (!r->given_routes)
+		return ST_NO_MEMORY;
 	enum status st = ST_OK;
-	for (const struct yaml_node *n = list->first; n && !st; n = n->next)
+	for (const struct yaml_node *n = list->first; n && !st; n = n->next) {
+		r->given_routes[c->route_count] = n;
 		st = read_route(r, n);
+	}
 	return st;
 }

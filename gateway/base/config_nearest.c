@@ -44,22 +44,32 @@ static const char *of_one_beginning(const char *text, const char *const *candida
 	return NULL;
 }
 
-const char *config_nearest(const char *text, const char *const *candidates, size_t count)
+size_t config_nearest_all(const char *text, const char *const *candidates, size_t count,
+			  const char *ret[CONFIG_NEAREST_MAX])
 {
 	size_t n = strlen(text);
-	const char *best = NULL;
-	size_t best_distance = n / 3 + 2;
-	if (n > WORD_MAX)
-		return NULL;
-	for (size_t i = 0; i < count; i++) {
+	size_t found = 0;
+	size_t best_distance = n / 3 + 1;
+	for (size_t i = 0; i < count && n <= WORD_MAX; i++) {
 		if (strlen(candidates[i]) > WORD_MAX)
 			continue;
 		size_t d = distance(text, candidates[i]);
 		/* As many edits as letters turn any word into any other. */
-		if (d < best_distance && d < n) {
-			best = candidates[i];
-			best_distance = d;
-		}
+		if (d > best_distance || d >= n)
+			continue;
+		if (d < best_distance)
+			found = 0;
+		best_distance = d;
+		if (found < CONFIG_NEAREST_MAX)
+			ret[found++] = candidates[i];
 	}
-	return best ? best : of_one_beginning(text, candidates, count);
+	if (found == 0 && n <= WORD_MAX && (ret[0] = of_one_beginning(text, candidates, count)))
+		found = 1;
+	return found;
+}
+
+const char *config_nearest(const char *text, const char *const *candidates, size_t count)
+{
+	const char *all[CONFIG_NEAREST_MAX];
+	return config_nearest_all(text, candidates, count, all) ? all[0] : NULL;
 }

@@ -13,10 +13,8 @@ enum { KIND_SIZE = 32, QUOTA_MIN = 1 << 20 };
 
 static void kind_word(const struct destination_reading *dr, char word[KIND_SIZE])
 {
-	const struct config_option *o = config_destination_table.options;
-	while (strcmp(o->key, "kind") != 0)
-		o++;
-	config_choice_word(o, dr->d->kind, word, KIND_SIZE);
+	config_choice_word(config_option_of(&config_destination_table, "kind"), dr->d->kind, word,
+			   KIND_SIZE);
 }
 
 static enum status check_fresh_first(const struct destination_reading *dr, const char *kind)
@@ -52,17 +50,6 @@ static enum status check_in_flight(const struct destination_reading *dr, const c
 			      dr->d->name, kind);
 }
 
-static enum status check_too_old(const struct destination_reading *dr)
-{
-	if (!*dr->d->too_old_send_to || dr->d->too_old_after > 0)
-		return ST_OK;
-	return config_fail_at(
-		dr->r, config_given_node(dr, "too_old.send_to"),
-		"destination %s: too_old.send_to without too_old.after: say from which "
-		"age on",
-		dr->d->name);
-}
-
 /* As with a rate or a budget: so little is a unit that was forgotten, and would evict everything.
  */
 static enum status check_quota(const struct destination_reading *dr)
@@ -83,17 +70,7 @@ enum status config_check_order(const struct destination_reading *dr)
 	enum status st = check_fresh_first(dr, kind);
 	if (!st)
 		st = check_in_flight(dr, kind);
-	if (!st)
-		st = check_quota(dr);
-	return st ? st : check_too_old(dr);
-}
-
-static const struct yaml_node *child(const struct yaml_node *map, const char *key)
-{
-	const struct yaml_node *n = map ? map->first : NULL;
-	while (n && strcmp(n->key, key) != 0)
-		n = n->next;
-	return n;
+	return st ? st : check_quota(dr);
 }
 
 static const struct destination_config *find(const struct config *c, const char *name)
@@ -136,7 +113,7 @@ static enum status check_diversion(struct config_reader *r, const struct yaml_no
 
 /* What is too old goes one step only: two destinations that send it to each other would never be
  * done with it. */
-enum status config_check_diversions(struct config_reader *r, const struct yaml_node *map)
+enum status config_check_diversions(struct config_reader *r)
 {
 	const struct config *c = r->config;
 	const char **names = xcalloc(c->destination_count + 1, sizeof(*names));
@@ -148,7 +125,8 @@ enum status config_check_diversions(struct config_reader *r, const struct yaml_n
 		if (!*d->too_old_send_to)
 			continue;
 		const struct destination_config *to = find(c, d->too_old_send_to);
-		const struct yaml_node *n = child(child(child(map, d->name), "too_old"), "send_to");
+		const struct yaml_node *n = config_node_of(
+			&config_destination_table, &r->given_destinations[i], "too_old.send_to");
 		if (!to)
 			st = config_fail_at(
 				r, n, "there is no destination \"%.64s\"%s", d->too_old_send_to,

@@ -35,18 +35,12 @@ enum status config_check_name(const struct config_reader *r, const struct yaml_n
 struct uplink_reading {
 	struct config_reader *r;
 	struct uplink_config *u;
-	struct config_given given;
+	struct config_given *given;
 };
 
-/* key is one of config.def. */
 static const struct yaml_node *given_node(const struct uplink_reading *ur, const char *key)
 {
-	const struct config_option *o = config_uplink_table.options;
-	while (strcmp(o->key, key) != 0) {
-		o++;
-		CHECK(o < config_uplink_table.options + config_uplink_table.count);
-	}
-	return ur->given.nodes[o - config_uplink_table.options];
+	return config_node_of(&config_uplink_table, ur->given, key);
 }
 
 /* The i-th item of a list, which may be one text alone. */
@@ -113,9 +107,6 @@ static enum status check_uplink(const struct uplink_reading *ur)
 	if (!st && u->monthly_budget && u->daily_budget > u->monthly_budget)
 		st = config_fail_at(ur->r, given_node(ur, "daily_budget"),
 				    "uplink %s: daily_budget is more than monthly_budget", u->name);
-	if (!st && u->burst && !u->rate)
-		st = config_fail_at(ur->r, given_node(ur, "burst"),
-				    "uplink %s: burst means nothing without rate", u->name);
 	if (!st)
 		st = read_windows(ur);
 	if (!st)
@@ -124,11 +115,12 @@ static enum status check_uplink(const struct uplink_reading *ur)
 		    read_classes(ur, "budget_exempt", u->budget_exempt, &u->budget_exempt_mask);
 }
 
-static struct uplink_config *add_uplink(struct config *c, const char *name, int line)
+static struct uplink_config *add_uplink(struct config *c, const char *name,
+					struct config_place place)
 {
 	struct uplink_config *u = &c->uplinks[c->uplink_count++];
 	u->name = xstrdup(name);
-	u->line = line;
+	u->place = place;
 	config_set_defaults(&config_uplink_table, u);
 	return u;
 }
@@ -141,10 +133,13 @@ static enum status read_uplink(struct config_reader *r, const struct yaml_node *
 	if (n->kind != YAML_MAP && !yaml_is_null(n))
 		return config_fail_at(r, n, "uplink %s is a mapping, with rate, windows and so on",
 				      n->key);
-	struct uplink_reading ur = { .r = r, .u = add_uplink(r->config, n->key, n->key_line) };
+	const struct config_place place = { n->key_line, n->key_column };
+	struct uplink_reading ur = { .r = r, .u = add_uplink(r->config, n->key, place) };
+	ur.given = &r->given_uplinks[ur.u - r->config->uplinks];
+	ur.given->part = n;
 	if (yaml_is_null(n))
 		return ST_OK;
-	st = config_read_section(r, n, &config_uplink_table, ur.u, NULL, &ur.given);
+	st = config_read_section(r, n, &config_uplink_table, ur.u, NULL, ur.given);
 	return st ? st : check_uplink(&ur);
 }
 
@@ -161,6 +156,9 @@ enum status config_read_uplinks(struct config_reader *r, const struct yaml_node 
 					      count, UPLINKS_MAX);
 	}
 	c->uplinks = xcalloc(count + 1, sizeof(struct uplink_config));
+	r->given_uplinks = arena_calloc(&r->arena, count + 1, sizeof(*r->given_uplinks));
+	if (!r->given_uplinks)
+		return ST_NO_MEMORY;
 	enum status st = ST_OK;
 	bool has_default = false;
 	for (const struct yaml_node *n = count ? map->first : NULL; n && !st; n = n->next) {
@@ -168,6 +166,6 @@ enum status config_read_uplinks(struct config_reader *r, const struct yaml_node 
 		has_default = has_default || strcmp(n->key, default_name) == 0;
 	}
 	if (!st && !has_default)
-		(void)add_uplink(c, default_name, 0);
+		(void)add_uplink(c, default_name, (struct config_place){ 0 });
 	return st;
 }

@@ -8,12 +8,11 @@
  * inclusive and always applied: there is no value that means "none". */
 #include "gateway/base/config_values.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gateway/base/config_units.h"
 #include "gateway/base/net.h"
-#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
 #define OPTION(struct_type, field, key, type, def, min, max, doc) \
@@ -58,132 +57,12 @@ static const struct config_option uplink_options[] = {
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 _Static_assert(COUNT(global_options) <= CONFIG_OPTIONS_MAX, "raise CONFIG_OPTIONS_MAX");
 _Static_assert(COUNT(destination_options) <= CONFIG_OPTIONS_MAX, "raise CONFIG_OPTIONS_MAX");
+_Static_assert(COUNT(uplink_options) <= CONFIG_OPTIONS_MAX, "raise CONFIG_OPTIONS_MAX");
 
 const struct config_table config_global_table = { global_options, COUNT(global_options) };
 const struct config_table config_destination_table = { destination_options,
 						       COUNT(destination_options) };
 const struct config_table config_uplink_table = { uplink_options, COUNT(uplink_options) };
-
-struct unit {
-	const char *name;
-	uint64_t factor;
-};
-static const struct unit size_units[] = {
-	{ "TiB", UINT64_C(1) << 40 },
-	{ "GiB", 1 << 30 },
-	{ "MiB", 1 << 20 },
-	{ "KiB", 1 << 10 },
-	{ "TB", UINT64_C(1000000000000) },
-	{ "GB", 1000000000 },
-	{ "MB", 1000000 },
-	{ "kB", 1000 },
-	{ "B", 1 },
-};
-static const struct unit bit_units[] = {
-	{ "Gbit/s", 1000000000 },
-	{ "Mbit/s", 1000000 },
-	{ "kbit/s", 1000 },
-};
-static const struct unit duration_units[] = {
-	{ "d", UINT64_C(86400000000000) },
-	{ "h", UINT64_C(3600000000000) },
-	{ "m", UINT64_C(60000000000) },
-	{ "s", 1000000000 },
-	{ "ms", 1000000 },
-	{ "us", 1000 },
-	{ "ns", 1 },
-};
-
-/* The digits at *p as a number; *p moves behind them. False: there are none, or too many. */
-static bool take_number(const char **p, uint64_t *ret)
-{
-	uint64_t n = 0;
-	const char *start = *p;
-	for (; **p >= '0' && **p <= '9'; (*p)++) {
-		uint64_t digit = (uint64_t)(**p - '0');
-		if (n > (UINT64_MAX - digit) / 10)
-			return false;
-		n = n * 10 + digit;
-	}
-	*ret = n;
-	return *p != start;
-}
-
-/* The factor of the unit whose name is the n letters at p; 0: none has it. */
-static uint64_t find_unit(const struct unit *units, size_t count, const char *p, size_t n)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strlen(units[i].name) == n && memcmp(units[i].name, p, n) == 0)
-			return units[i].factor;
-	return 0;
-}
-
-static bool multiply(uint64_t a, uint64_t b, uint64_t *ret)
-{
-	return !__builtin_mul_overflow(a, b, ret) && *ret <= INT64_MAX;
-}
-
-static bool parse_size(const char *text, uint64_t *ret)
-{
-	uint64_t n;
-	if (!take_number(&text, &n))
-		return false;
-	uint64_t factor = *text ? find_unit(size_units, COUNT(size_units), text, strlen(text)) : 1;
-	return factor && multiply(n, factor, ret);
-}
-
-/* Bytes a second: 256KiB, 256KiB/s, 256kbit/s. */
-static bool parse_rate(const char *text, uint64_t *ret)
-{
-	uint64_t n;
-	const char *p = text;
-	char size[64];
-	size_t length = strlen(text);
-	if (!take_number(&p, &n))
-		return false;
-	uint64_t bits = find_unit(bit_units, COUNT(bit_units), p, strlen(p));
-	if (bits)
-		return multiply(n, bits / 8, ret);
-	if (length > 2 && strcmp(text + length - 2, "/s") == 0)
-		length -= 2;
-	if (length >= sizeof(size))
-		return false;
-	(void)snprintf(size, sizeof(size), "%.*s", (int)length, text);
-	return parse_size(size, ret);
-}
-
-bool config_read_rate(const char *text, uint64_t *ret)
-{
-	uint64_t rate = 0;
-	if (!parse_rate(text, &rate) || (rate && rate < UPLINK_RATE_MIN))
-		return false;
-	*ret = rate;
-	return true;
-}
-
-/* 90s, 1h30m, and 0 without a unit. */
-static bool parse_duration(const char *text, uint64_t *ret)
-{
-	uint64_t total = 0;
-	if (strcmp(text, "0") == 0) {
-		*ret = 0;
-		return true;
-	}
-	do {
-		uint64_t n;
-		uint64_t part;
-		if (!take_number(&text, &n))
-			return false;
-		size_t letters = strspn(text, "abcdefghijklmnopqrstuvwxyz");
-		uint64_t factor = find_unit(duration_units, COUNT(duration_units), text, letters);
-		if (!factor || !multiply(n, factor, &part) ||
-		    __builtin_add_overflow(total, part, &total) || total > INT64_MAX)
-			return false;
-		text += letters;
-	} while (*text);
-	*ret = total;
-	return true;
-}
 
 /* 10, -3, 0o17, 0x1f: YAML 1.2 core. */
 static bool parse_int(const char *text, int64_t *ret)
@@ -206,10 +85,18 @@ static bool parse_int(const char *text, int64_t *ret)
 	return true;
 }
 
+static enum status is_no(const struct config_option *o, const char *text, const char *noun,
+			 struct err *e)
+{
+	char allowed[CONFIG_ALLOWED_SIZE];
+	config_allowed(o, allowed, sizeof(allowed));
+	return err_set(e, ST_INVALID, "\"%.80s\" is no %s: write %s", text, noun, allowed);
+}
+
 static enum status out_of_range(const struct config_option *o, const char *text, struct err *e)
 {
-	return err_set(e, ST_INVALID, "%s is out of range: it must be from %s to %s", text, o->min,
-		       o->max);
+	return err_set(e, ST_INVALID, "%.80s is out of range: it must be from %s to %s", text,
+		       o->min, o->max);
 }
 
 /* A SIZE or a RATE. */
@@ -220,13 +107,10 @@ static enum status parse_size_value(const struct config_option *o, const char *t
 	uint64_t min = 0;
 	uint64_t max = UINT64_MAX;
 	bool is_rate = o->type == CONFIG_TYPE_RATE;
-	if (!(is_rate ? parse_rate : parse_size)(text, &v))
-		return err_set(e, ST_INVALID,
-			       "\"%s\" is no %s: write a whole number and a unit, as in %s", text,
-			       is_rate ? "rate" : "size",
-			       is_rate ? "256KiB/s or 2Mbit/s" : "512MiB");
-	CHECK(!*o->min || parse_size(o->min, &min));
-	CHECK(!*o->max || parse_size(o->max, &max));
+	if (!(is_rate ? config_units_rate : config_units_size)(text, &v))
+		return is_no(o, text, is_rate ? "rate" : "size", e);
+	CHECK(!*o->min || config_units_size(o->min, &min));
+	CHECK(!*o->max || config_units_size(o->max, &max));
 	if (v < min || v > max)
 		return out_of_range(o, text, e);
 	*field = v;
@@ -239,13 +123,10 @@ static enum status parse_duration_value(const struct config_option *o, const cha
 	uint64_t v;
 	uint64_t min = 0;
 	uint64_t max = INT64_MAX;
-	if (!parse_duration(text, &v))
-		return err_set(
-			e, ST_INVALID,
-			"\"%s\" is no duration: write whole numbers and units, as in 30s or 1h30m",
-			text);
-	CHECK(!*o->min || parse_duration(o->min, &min));
-	CHECK(!*o->max || parse_duration(o->max, &max));
+	if (!config_units_duration(text, &v))
+		return is_no(o, text, "duration", e);
+	CHECK(!*o->min || config_units_duration(o->min, &min));
+	CHECK(!*o->max || config_units_duration(o->max, &max));
 	if (v < min || v > max)
 		return out_of_range(o, text, e);
 	*field = (config_DURATION)v;
@@ -259,9 +140,9 @@ static enum status parse_int_value(const struct config_option *o, const char *te
 	int64_t min = INT32_MIN;
 	int64_t max = INT32_MAX;
 	if (!is_plain && parse_int(text, &v))
-		return err_set(e, ST_INVALID, "\"%s\" is a text: remove the quotes", text);
+		return err_set(e, ST_INVALID, "\"%.80s\" is a text: remove the quotes", text);
 	if (!parse_int(text, &v))
-		return err_set(e, ST_INVALID, "\"%s\" is no whole number", text);
+		return is_no(o, text, "whole number", e);
 	CHECK(!*o->min || parse_int(o->min, &min));
 	CHECK(!*o->max || parse_int(o->max, &max));
 	if (v < min || v > max)
@@ -275,9 +156,9 @@ static enum status parse_bool_value(const char *text, bool is_plain, config_BOOL
 {
 	bool is_true = strcmp(text, "true") == 0;
 	if (!is_true && strcmp(text, "false") != 0)
-		return err_set(e, ST_INVALID, "\"%s\" is neither true nor false", text);
+		return err_set(e, ST_INVALID, "\"%.80s\" is neither true nor false", text);
 	if (!is_plain)
-		return err_set(e, ST_INVALID, "\"%s\" is a text: remove the quotes", text);
+		return err_set(e, ST_INVALID, "\"%.80s\" is a text: remove the quotes", text);
 	*field = is_true;
 	return ST_OK;
 }
@@ -306,21 +187,51 @@ void config_choice_word(const struct config_option *o, int choice, char *dst, si
 	(void)snprintf(dst, size, "%s", choice >= 0 && (size_t)choice < count ? words[choice] : "");
 }
 
-/* The option that says a destination's kind. */
-static const struct config_option *kind_option(void)
+const struct config_option *config_option_of(const struct config_table *table, const char *key)
 {
-	const struct config_option *o = destination_options;
-	while (strcmp(o->key, "kind") != 0) {
+	const struct config_option *o = table->options;
+	while (strcmp(o->key, key) != 0) {
 		o++;
-		CHECK(o < destination_options + COUNT(destination_options));
+		CHECK(o < table->options + table->count);
 	}
 	return o;
+}
+
+static void allowed_words(const struct config_option *o, char *dst, size_t size)
+{
+	size_t n = (size_t)snprintf(dst, size, "one of ");
+	for (const char *p = o->min; *p && n + 3 < size; p++)
+		n += (size_t)snprintf(dst + n, size - n, *p == '|' ? ", " : "%c", *p);
+}
+
+void config_allowed(const struct config_option *o, char *dst, size_t size)
+{
+	static const char *const texts[] = {
+		[CONFIG_TYPE_STRING] = "a text",
+		[CONFIG_TYPE_SECRET] = "a text",
+		[CONFIG_TYPE_SIZE] = "a whole number and a unit,",
+		[CONFIG_TYPE_RATE] = "a whole number and a unit, as in 256KiB/s or 2Mbit/s,",
+		[CONFIG_TYPE_DURATION] = "whole numbers and units, as in 30s or 1h30m,",
+		[CONFIG_TYPE_INT] = "a whole number",
+		[CONFIG_TYPE_BOOL] = "true or false",
+		[CONFIG_TYPE_ENDPOINT] = "host:port, as in 127.0.0.1:4317",
+		[CONFIG_TYPE_LIST] = "a list of texts, as in [a, b], or one text",
+		[CONFIG_TYPE_MAP] = "a mapping of names to texts, as in {a: b}",
+		[CONFIG_TYPE_SECRET_MAP] = "a mapping of names to texts, as in {a: b}",
+		[CONFIG_TYPE_CHOICE] = "",
+	};
+	if (o->type == CONFIG_TYPE_CHOICE)
+		allowed_words(o, dst, size);
+	else if (*o->max)
+		(void)snprintf(dst, size, "%s from %s to %s", texts[o->type], o->min, o->max);
+	else
+		(void)snprintf(dst, size, "%s", texts[o->type]);
 }
 
 bool config_option_is_for(const struct config_option *o, int kind)
 {
 	char words[CHOICES_MAX][WORD_SIZE];
-	size_t count = split_choices(kind_option(), words);
+	size_t count = split_choices(config_option_of(&config_destination_table, "kind"), words);
 	const char *p = o->doc;
 	bool is_listed = false;
 	for (;;) {
@@ -355,9 +266,9 @@ static enum status parse_choice(const struct config_option *o, const char *text,
 	}
 	const char *near = config_nearest(text, candidates, count);
 	if (near)
-		return err_set(e, ST_INVALID, "\"%s\" is none of %s; did you mean %s?", text, all,
-			       near);
-	return err_set(e, ST_INVALID, "\"%s\" is none of %s", text, all);
+		return err_set(e, ST_INVALID, "\"%.80s\" is none of %s; did you mean %s?", text,
+			       all, near);
+	return err_set(e, ST_INVALID, "\"%.80s\" is none of %s", text, all);
 }
 
 static enum status parse_endpoint(const char *text, char **field, struct err *e)
@@ -449,22 +360,6 @@ void config_value_free(const struct config_option *o, void *field)
 		free(map->items);
 		*map = (struct config_map){ 0 };
 	}
-}
-
-/* The largest unit that gives a whole number. SI sizes come out in bytes or binary units: fine. */
-static enum status write_with_unit(uint64_t v, const struct unit *units, size_t count,
-				   struct buf *out)
-{
-	for (size_t i = 0; i < count; i++)
-		if (v >= units[i].factor && v % units[i].factor == 0)
-			return buf_printf(out, "%" PRIu64 "%s", v / units[i].factor, units[i].name);
-	return buf_printf(out, "0%s", units == duration_units ? "s" : "");
-}
-
-static enum status write_rate(uint64_t v, struct buf *out)
-{
-	enum status st = write_with_unit(v, size_units, COUNT(size_units), out);
-	return st || !v ? st : buf_append_str(out, "/s");
 }
 
 /* The code point at *p, which moves behind it. The text is valid UTF-8 (libyaml and config_expand
@@ -572,13 +467,11 @@ enum status config_value_write(const struct config_option *o, const void *field,
 	case CONFIG_TYPE_SECRET:
 		return config_text_write(**(char *const *)field ? "***" : "", out);
 	case CONFIG_TYPE_SIZE:
-		return write_with_unit(*(const config_SIZE *)field, size_units, COUNT(size_units),
-				       out);
+		return config_units_write_size(*(const config_SIZE *)field, out);
 	case CONFIG_TYPE_RATE:
-		return write_rate(*(const config_RATE *)field, out);
+		return config_units_write_rate(*(const config_RATE *)field, out);
 	case CONFIG_TYPE_DURATION:
-		return write_with_unit((uint64_t) * (const config_DURATION *)field, duration_units,
-				       COUNT(duration_units), out);
+		return config_units_write_duration(*(const config_DURATION *)field, out);
 	case CONFIG_TYPE_INT:
 		return buf_printf(out, "%d", *(const config_INT *)field);
 	case CONFIG_TYPE_BOOL:
@@ -593,4 +486,28 @@ enum status config_value_write(const struct config_option *o, const void *field,
 		break;
 	}
 	return write_choice(o, *(const config_CHOICE *)field, out);
+}
+
+bool config_value_is_default(const struct config_option *o, const void *field)
+{
+	union {
+		char *text;
+		config_LIST list;
+		struct config_map map;
+		uint64_t number;
+	} initial = { .number = 0 };
+	struct err e = { 0 };
+	struct buf a;
+	struct buf b;
+	if (o->type == CONFIG_TYPE_CHOICE && !*o->initial)
+		return false; /* it has none */
+	CHECK(!config_value_parse(o, o->initial, true, &initial, &e));
+	buf_init(&a, SIZE_MAX, NULL);
+	buf_init(&b, SIZE_MAX, NULL);
+	CHECK(!config_value_write(o, field, &a) && !config_value_write(o, &initial, &b));
+	bool is_same = bytes_equal(buf_view(&a), buf_view(&b));
+	config_value_free(o, &initial);
+	buf_done(&a);
+	buf_done(&b);
+	return is_same;
 }

@@ -52,6 +52,17 @@ bool config_option_is_for(const struct config_option *o, int kind);
 /* "otlp_http" for CONFIG_KIND_OTLP_HTTP. Copies to dst. */
 void config_choice_word(const struct config_option *o, int choice, char *dst, size_t size);
 
+/* The option of this key, which the table has. */
+const struct config_option *config_option_of(const struct config_table *table, const char *key);
+/* What may be written, in words: "a whole number from 1 to 100". Copies to dst. */
+void config_allowed(const struct config_option *o, char *dst, size_t size);
+enum { CONFIG_ALLOWED_SIZE = 320 };
+/* " Does nothing without rate.", where the option does. config_needs.c */
+MUST_USE enum status config_needs_write(const struct config_table *table, const char *key,
+					struct buf *out);
+/* The field's value is the option's default. */
+bool config_value_is_default(const struct config_option *o, const void *field);
+
 /* Set a field from a text: any type but LIST and MAP, which take "" only (empty). is_plain: the
  * text had no quotes. The field's old value is freed. e says what is wrong and what would be right,
  * without the key, and never shows a secret. */
@@ -70,5 +81,9 @@ void config_value_free(const struct config_option *o, void *field);
 /* The candidate that text was probably meant to be, or NULL: nearest by edit distance, within a
  * third of its length. */
 const char *config_nearest(const char *text, const char *const *candidates, size_t count);
+/* All that are as near as the nearest: "ath" may be auth or path. Gives their number. */
+enum { CONFIG_NEAREST_MAX = 3 };
+size_t config_nearest_all(const char *text, const char *const *candidates, size_t count,
+			  const char *ret[CONFIG_NEAREST_MAX]);
 
 #endif

@@ -150,6 +150,13 @@ static const char docs_head[] =
 	"from is `deploy/tidegate.yaml`.\n\n"
 	"- An unknown key is an error, which names the nearest right one. So is a value out of its "
 	"range: bounds are inclusive and always applied.\n"
+	"- Errors say what is allowed, with file, line and column. `run` and `check-config` exit "
+	"with 3 "
+	"then, before the queue or a port is touched.\n"
+	"- What is allowed and does nothing (an option without the one that it needs, a "
+	"destination "
+	"without a route, an uplink that nobody uses)\n  is a warning: `check-config` prints it on "
+	"stderr, `run` logs it as `config.warning` and goes on.\n"
 	"- `${NAME}`, `${env:NAME}` and `${NAME:-default}` in values come from the environment; "
 	"`$$` is a dollar sign. A variable that is\n  not set, and has no default, is an error.\n"
 	"- Values follow YAML 1.2: `true` and `false` are the only booleans, and what stands in "
@@ -239,7 +246,11 @@ static enum status write_table(const struct config_table *table, struct buf *out
 		if (!st)
 			st = write_range(o, out);
 		if (!st)
-			st = buf_printf(out, " | %s |\n", o->doc);
+			st = buf_printf(out, " | %s", o->doc);
+		if (!st)
+			st = config_needs_write(table, o->key, out);
+		if (!st)
+			st = buf_append_str(out, " |\n");
 	}
 	return st;
 }

@@ -8,10 +8,14 @@
  * Keys are compared one by one for duplicates. YAML_NODES_MAX bounds what that can cost. */
 #include "gateway/base/config_yaml.h"
 
+#include <stdio.h>
 #include <yaml.h>
+
+enum { PATH_SIZE = 200 };
 
 struct yaml_reading {
 	const char *name;
+	struct bytes text;
 	struct arena *arena;
 	struct err *e;
 	struct yaml_node *open[YAML_DEPTH_MAX]; /* maps and lists that have not ended */
@@ -34,6 +38,17 @@ static bool awaits_key(const struct yaml_reading *r)
 	return r->depth > 0 && r->open[r->depth - 1]->kind == YAML_MAP && !r->key;
 }
 
+/* The key with those of the maps that it is in. */
+static void write_path(const struct yaml_reading *r, const char *key, char *dst, size_t size)
+{
+	size_t n = 0;
+	for (int i = 1; i < r->depth && n < size; i++)
+		if (r->open[i]->key)
+			n += (size_t)snprintf(dst + n, size - n, "%.40s.", r->open[i]->key);
+	if (n < size)
+		(void)snprintf(dst + n, size - n, "%.80s", key);
+}
+
 static enum status check_key(const struct yaml_reading *r, const char *key, bool is_plain,
 			     yaml_mark_t at)
 {
@@ -42,8 +57,10 @@ static enum status check_key(const struct yaml_reading *r, const char *key, bool
 	for (const struct yaml_node *n = r->open[r->depth - 1]->first; n; n = n->next) {
 		if (strcmp(n->key, key) != 0)
 			continue;
+		char path[PATH_SIZE];
+		write_path(r, key, path, sizeof(path));
 		return err_set(r->e, ST_INVALID, "%s:%zu:%zu: %s stands here twice, first at %d:%d",
-			       r->name, at.line + 1, at.column + 1, key, n->key_line,
+			       r->name, at.line + 1, at.column + 1, path, n->key_line,
 			       n->key_column);
 	}
 	return ST_OK;
@@ -54,7 +71,7 @@ static enum status add_node(struct yaml_reading *r, enum yaml_node_kind kind, ya
 			    struct yaml_node **ret)
 {
 	if (r->nodes++ >= YAML_NODES_MAX)
-		return fail(r, at, "the file has too many values");
+		return fail(r, at, "the file has too many values from here on");
 	struct yaml_node *n = arena_calloc(r->arena, 1, sizeof(*n));
 	if (!n)
 		return fail(r, at, "the file is too large");
@@ -86,9 +103,10 @@ static enum status on_scalar(struct yaml_reading *r, const yaml_event_t *event)
 	struct bytes value = bytes_of(event->data.scalar.value, event->data.scalar.length);
 	bool is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	if (event->data.scalar.tag)
-		return fail(r, at, "tags (!) are not supported");
+		return fail(r, at,
+			    "tags (!) are not supported: leave it out, or put the value in quotes");
 	if (memchr(value.p, '\0', value.n))
-		return fail(r, at, "a NUL character is not allowed");
+		return fail(r, at, "a NUL character is not allowed: leave it out");
 	const char *text = arena_strdup(r->arena, value);
 	if (!text)
 		return fail(r, at, "the file is too large");
@@ -111,11 +129,13 @@ static enum status on_start(struct yaml_reading *r, const yaml_event_t *event,
 			    enum yaml_node_kind kind, const void *tag)
 {
 	if (tag)
-		return fail(r, event->start_mark, "tags (!) are not supported");
+		return fail(r, event->start_mark,
+			    "tags (!) are not supported: leave it out, or put the value in quotes");
 	if (awaits_key(r))
-		return fail(r, event->start_mark, "a key must be a word");
+		return fail(r, event->start_mark, "a key is a word: neither a list nor a mapping");
 	if (r->depth == YAML_DEPTH_MAX)
-		return fail(r, event->start_mark, "nested too deep");
+		return fail(r, event->start_mark,
+			    "nested too deep: no option is more than a few keys deep");
 	struct yaml_node *n = NULL;
 	enum status st = add_node(r, kind, event->start_mark, &n);
 	if (!st)
@@ -141,7 +161,8 @@ static enum status on_event(struct yaml_reading *r, const yaml_event_t *event)
 			    "aliases (*) are not supported: write the value out");
 	case YAML_DOCUMENT_START_EVENT:
 		return r->documents++ ?
-			       fail(r, event->start_mark, "a second document begins here") :
+			       fail(r, event->start_mark,
+				    "a second document begins here: write one, without ---") :
 			       ST_OK;
 	case YAML_NO_EVENT:
 	case YAML_STREAM_START_EVENT:
@@ -152,25 +173,80 @@ static enum status on_event(struct yaml_reading *r, const yaml_event_t *event)
 	return ST_OK;
 }
 
+/* What libyaml says of a syntax error is true, and of use to who knows its grammar. What is wrong
+ * nearly always when it says so: */
+static const struct {
+	const char *problem;
+	const char *advice;
+} advices[] = {
+	{ "found a tab character", "indent with blanks, not with tabs" },
+	{ "found character that cannot start any token",
+	  "put the value in quotes; indent with blanks, not with tabs" },
+	{ "mapping values are not allowed", "put a value that has a colon and a blank in quotes, "
+					    "and give each key a line of its own" },
+	{ "could not find expected ':'", "a key needs a colon and a blank behind it" },
+	{ "did not find expected key",
+	  "give the keys of one section the same indentation, and close every quote" },
+	{ "did not find expected '-' indicator",
+	  "give the items of one list the same indentation" },
+	{ "did not find expected ',' or", "close the bracket, or put a comma between its items" },
+	{ "did not find expected node content", "close the bracket" },
+	{ "found unexpected end of stream", "close the quote" },
+	{ "found unknown escape character", "write \\\\ for a backslash, or use single quotes" },
+	{ "found undefined tag handle", "put the value in quotes" },
+	{ "did not find expected alphabetic or numeric character",
+	  "put a value that begins with * or & in quotes" },
+	{ "found duplicate", "write one document, without directives" },
+	{ "did not find expected <document start>",
+	  "end the bracket or the quote where it ends, and write one document" },
+	{ "block sequence entries are not allowed", "begin a list on a line of its own" },
+	{ "control characters are not allowed",
+	  "this is no text file, or a text with a control character in it" },
+	{ "invalid", "save the file as UTF-8" },
+	{ "incomplete UTF-", "save the file as UTF-8" },
+	{ "unexpected low surrogate", "save the file as UTF-8" },
+	{ "did not find expected", "put the value in quotes" },
+};
+
+static const char *advice_for(const char *problem)
+{
+	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++)
+		if (strncmp(problem, advices[i].problem, strlen(advices[i].problem)) == 0)
+			return advices[i].advice;
+	return "put the value in quotes";
+}
+
+/* A byte as line and column: the column counts characters, as the parser's do. */
+static yaml_mark_t mark_of(struct bytes text, size_t offset)
+{
+	yaml_mark_t at = { .index = offset };
+	for (size_t i = 0; i < offset && i < text.n; i++) {
+		bool is_line_end = text.p[i] == '\n';
+		at.line += is_line_end;
+		at.column = is_line_end ? 0 : at.column + ((text.p[i] & 0xc0) != 0x80);
+	}
+	return at;
+}
+
 static enum status syntax_error(const struct yaml_reading *r, const yaml_parser_t *p)
 {
 	const char *what = p->problem ? p->problem : "this is no YAML";
-	if (p->error == YAML_READER_ERROR)
-		return err_set(r->e, ST_INVALID, "%s: byte %zu: %s", r->name, p->problem_offset,
-			       what);
-	if (p->context)
-		return err_set(r->e, ST_INVALID, "%s:%zu:%zu: %s %s", r->name,
-			       p->problem_mark.line + 1, p->problem_mark.column + 1, what,
-			       p->context);
-	return fail(r, p->problem_mark, what);
+	yaml_mark_t at = p->error == YAML_READER_ERROR ? mark_of(r->text, p->problem_offset) :
+							 p->problem_mark;
+	return err_set(r->e, ST_INVALID, "%s:%zu:%zu: %s%s%s: %s", r->name, at.line + 1,
+		       at.column + 1, what, p->context ? " " : "", p->context ? p->context : "",
+		       advice_for(what));
 }
 
 enum status yaml_read(const char *name, struct bytes text, struct arena *arena,
 		      const struct yaml_node **ret, struct err *e)
 {
-	struct yaml_reading r = { .name = name, .arena = arena, .e = e };
+	struct yaml_reading r = { .name = name, .text = text, .arena = arena, .e = e };
 	if (text.n > YAML_BYTES_MAX)
-		return err_set(e, ST_INVALID, "%s: larger than %d bytes", name, YAML_BYTES_MAX);
+		return fail(
+			&r, mark_of(text, YAML_BYTES_MAX),
+			"here the file has 1 MiB, and the rest is not read: no configuration is "
+			"so large");
 	yaml_parser_t parser;
 	if (!yaml_parser_initialize(&parser))
 		return ST_NO_MEMORY;

@@ -3,8 +3,9 @@
  *   delivered          settled; of a partial success the rejected records are counted, and nothing
  *                      is sent again
  *   refused            taken apart (apart.c), so that only what is at fault becomes a dead letter
- *   too large          of several batches: from now on smaller exports; one batch: taken apart
- *   retry              the same again, later
+ *   too large          of several batches: smaller exports, for a time (export_size.c); one batch:
+ *                      taken apart
+ *   retry              the same again, later; so is a 404 from an address that never took anything
  *   unauthorized       the same again, much later; everything waits
  *   encoding           the same again at once, encoded otherwise
  *
@@ -19,7 +20,7 @@
 #include "gateway/forward/apart.h"
 #include "gateway/forward/loading.h"
 
-enum { SPLIT_MIN = 64 * 1024, /* do not learn a smaller export size than this */ LOG_EVERY_S = 10 };
+enum { LOG_EVERY_S = 10 };
 
 static void log_down(const struct dispatch *d)
 {
@@ -34,6 +35,12 @@ static void log_rejected(struct dispatch *d, const struct export *x)
 	if (x->reply.error[0] && log_every(&d->rates[RATE_REJECTED], LOG_EVERY_S, NULL))
 		log_warn("forward.partial_success", "destination=%s rejected=%lld reason=%s",
 			 d->config->name, (long long)x->reply.rejected, LOG_QUOTE(x->reply.error));
+}
+
+static void log_size(const struct dispatch *d, const char *reason)
+{
+	log_info("forward.export_size", "destination=%s max_bytes=%zu reason=%s", d->config->name,
+		 d->size.now, LOG_QUOTE(reason));
 }
 
 void answer_show_in_flight(struct dispatch *d)
@@ -88,13 +95,51 @@ void answer_nothing_to_send(struct dispatch *d, struct lane *l, struct slot *slo
 	settle_taken(d, l, slot);
 }
 
+static bool has_own_address(const struct dispatch *d, enum signal signal)
+{
+	const char *const own[SIGNAL_COUNT] = { [SIGNAL_TRACES] = d->config->traces_endpoint,
+						[SIGNAL_METRICS] = d->config->metrics_endpoint,
+						[SIGNAL_LOGS] = d->config->logs_endpoint };
+	return own[signal][0] != '\0';
+}
+
+/* Signals without an endpoint of their own have their paths from one: what holds for one of them
+ * holds for all. */
+static void note_taken(struct dispatch *d, enum signal signal)
+{
+	bool is_own = has_own_address(d, signal);
+	d->has_taken[signal] = true;
+	for (int i = 0; i < SIGNAL_COUNT; i++)
+		if (!is_own && !has_own_address(d, (enum signal)i))
+			d->has_taken[i] = true;
+}
+
+/* A 404 from where nothing was ever taken: a typo must not cost a backlog. */
+static void judge_address(const struct dispatch *d, struct export *x)
+{
+	char said[SETTLE_ERROR_MAX];
+	struct export_reply *r = &x->reply;
+	if (r->verdict != VERDICT_REFUSED || !outcome_is_about_address(r->status) ||
+	    d->has_taken[x->signal])
+		return;
+	r->verdict = VERDICT_RETRY;
+	(void)snprintf(said, sizeof(said), "%s", r->error);
+	(void)snprintf(r->error, sizeof(r->error),
+		       "%.280s; nothing was taken at this address since the start, so the data "
+		       "waits: look at endpoint, or change the routes if it does not take %s",
+		       said, signal_text(x->signal));
+}
+
 static void on_delivered(struct dispatch *d, struct lane *l, struct slot *slot, size_t body_bytes)
 {
 	note_answered(d);
 	series_add(d->sent_bytes, (double)body_bytes);
 	d->last_success_ns = now_wall_ns();
+	note_taken(d, slot->export->signal);
 	l->barren = 0;
 	l->earnest_wait_ns = 0;
+	if (!slot->split && export_size_taken(&d->size, slot->export->raw_bytes, now_mono_ns()))
+		log_size(d, "grows again");
 	settle_taken(d, l, slot);
 }
 
@@ -110,11 +155,12 @@ static void on_refused(struct dispatch *d, struct lane *l, struct slot *slot)
 		return;
 	}
 	if (x->reply.verdict != VERDICT_TOO_LARGE || x->count == 1 ||
-	    x->raw_bytes / 2 < SPLIT_MIN) {
+	    x->raw_bytes / 2 < EXPORT_SIZE_MIN) {
 		apart_begin(d, l, slot);
 		return;
 	}
-	d->max_raw_bytes = x->raw_bytes / 2;
+	if (export_size_refused(&d->size, x->raw_bytes, now_mono_ns()))
+		log_size(d, x->reply.error);
 	loading_put_back(d, l, slot);
 }
 
@@ -167,6 +213,7 @@ void answer_take(struct dispatch *d, struct export *x)
 	gate_ended(&d->gate, x, body_bytes);
 	lanes_ended(&d->lanes, l, slot);
 	answer_show_in_flight(d);
+	judge_address(d, x);
 	series_add(d->attempts[x->reply.verdict], 1);
 	switch (x->reply.verdict) {
 	case VERDICT_DELIVERED:

@@ -112,6 +112,8 @@ static bool settle_parted(struct dispatch *d, struct slot *slot, const struct sp
 		split_settled(s);
 		return true;
 	}
+	if (!settle_has_room(&d->settler))
+		return false;
 	size_t count = 0;
 	struct settle_dead_part *parts = xcalloc(SPLIT_REASONS_MAX, sizeof(*parts));
 	enum status st = make_parts(d, s, &c[0], parts, &count);
@@ -120,7 +122,7 @@ static bool settle_parted(struct dispatch *d, struct slot *slot, const struct sp
 		if (st != ST_CORRUPT && st != ST_NOT_FOUND && st != ST_INVALID &&
 		    st != ST_TOO_LARGE)
 			return false;
-		split_give_up(s, "taken in part, but its records cannot be told apart any more");
+		split_give_up(s, "its records cannot be told apart any more");
 		return true;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -135,12 +137,17 @@ static void settle_whole(struct dispatch *d, struct slot *slot, const struct spl
 {
 	struct claim members[EXPORT_MEMBERS_MAX];
 	size_t n = split_members(slot->split, piece, members);
-	if (n > 0) {
+	const struct export_reply *reply = split_reason(slot->split);
+	if (n == 1) {
+		struct export_taken taken = split_taken(slot->split, members[0].batch_id);
+		settle_batch_dead(&d->settler, &members[0], taken, reply->status, reply->error);
+		loading_log_dead(d, &members[0], export_left(&members[0], taken), reply->status,
+				 reply->error);
+	} else if (n > 1) {
 		struct export *x = export_new(members, n);
-		x->reply = *split_reason(slot->split);
+		x->reply = *reply;
 		settle_dead(&d->settler, x);
-		loading_log_dead(d, &members[0], members[0].records, x->reply.status,
-				 x->reply.error);
+		loading_log_dead(d, &members[0], members[0].records, reply->status, reply->error);
 		export_free(x);
 	}
 	split_settled(slot->split);

@@ -44,7 +44,12 @@ static bool parse_http_date(const char *value, int64_t *ret_ns)
 		struct tm tm = { 0 };
 		const char *end = strptime(value, forms[i], &tm);
 		if (end && *end == '\0') {
-			*ret_ns = (int64_t)timegm(&tm) * NS_PER_S;
+			/* Year 9999 is how some say "never", and year 1 how others do: as ns these
+			 * are no numbers. */
+			time_t at = timegm(&tm);
+			*ret_ns = at < 0                    ? 0 :
+				  at < INT64_MAX / NS_PER_S ? (int64_t)at * NS_PER_S :
+							      INT64_MAX;
 			return true;
 		}
 	}
@@ -61,7 +66,7 @@ int64_t backoff_retry_after_ns(const char *value, int64_t wall_ns)
 	if (value[digits] == '\0')
 		wait = digits > 6 ? retry_after_max_ns : strtoll(value, NULL, 10) * NS_PER_S;
 	else if (parse_http_date(value, &at))
-		wait = at - wall_ns;
+		wait = at - (wall_ns > 0 ? wall_ns : 0);
 	if (wait < 0)
 		return 0;
 	return wait < retry_after_max_ns ? wait : retry_after_max_ns;

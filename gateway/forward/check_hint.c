@@ -18,9 +18,20 @@ struct row {
 	const char *hint;
 };
 
+#define WRONG_PATH                                                                                 \
+	"nothing takes it at that path. otlp_http adds /v1/traces, /v1/metrics or /v1/logs to "    \
+	"endpoint: Grafana Cloud and Loki want /otlp before it, Prometheus /api/v1/otlp; remote "  \
+	"write is at /api/v1/write (Prometheus, VictoriaMetrics) or /api/v1/push (Mimir), Loki's " \
+	"push API at /loki/api/v1/push. A backend that does not take this signal says so too: "    \
+	"then do not route it there"
+
 static const struct row rows[] = {
-	{ ANY, 400, 401, "no org id", NULL,
+	/* Loki and Mimir say 401; Tempo, over gRPC, UNAVAILABLE, and over HTTP 503. */
+	{ ANY, 1, 599, "no org id", NULL,
 	  "the backend has tenants: set headers: {X-Scope-OrgID: NAME}" },
+	{ ANY, 1, 599, "tenant ID", NULL,
+	  "the backend does not like the name of the tenant (headers: X-Scope-OrgID): letters, "
+	  "digits and a few other characters, 150 at most" },
 	{ HTTP, 400, 400, "HTTP request to an HTTPS", NULL,
 	  "this is a TLS port: write https:// instead of http://" },
 	{ HTTP, 400, 400, "plain HTTP request was sent to HTTPS", NULL,
@@ -34,13 +45,9 @@ static const struct row rows[] = {
 	{ HTTP, 404, 405, NULL, "grafana.net",
 	  "nothing takes it at that path. Grafana Cloud: OTLP goes to https://otlp-gateway-REGION."
 	  "grafana.net/otlp, remote write to .../api/prom/push, Loki to .../loki/api/v1/push" },
-	{ HTTP, 404, 405, NULL, NULL,
-	  "nothing takes it at that path. otlp_http adds /v1/traces, /v1/metrics or /v1/logs to "
-	  "endpoint: Grafana Cloud and Loki want /otlp before it, Prometheus /api/v1/otlp; remote "
-	  "write is at "
-	  "/api/v1/write (Prometheus) or /api/v1/push (Mimir), Loki's push API at "
-	  "/loki/api/v1/push. A backend that does not take this signal says so too: "
-	  "then do not route it there" },
+	{ HTTP, 404, 405, NULL, NULL, WRONG_PATH },
+	/* VictoriaMetrics */
+	{ HTTP, 400, 400, "unsupported path", NULL, WRONG_PATH },
 	{ HTTP, 401, 401, NULL, NULL,
 	  "no credentials, or wrong ones: auth.basic, auth.bearer or headers. Grafana Cloud: the "
 	  "user name is a number, another one for each of logs, metrics and traces" },

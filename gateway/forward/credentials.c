@@ -24,8 +24,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gateway/base/grpc_status.h"
 #include "gateway/base/log.h"
 #include "gateway/base/xalloc.h"
+#include "gateway/forward/secrets.h"
 
 enum {
 	FILE_MAX = 16 * 1024,
@@ -56,7 +58,8 @@ struct credentials {
 	struct credential now;
 	struct credential before;
 	unsigned generation;
-	struct credential of_url[4]; /* user:password@ in endpoints */
+	struct secrets fixed;   /* of headers and URLs */
+	struct secrets current; /* of now and before */
 };
 
 static void credential_done(struct credential *c)
@@ -68,24 +71,16 @@ static void credential_done(struct credential *c)
 
 static char *base64_dup(const char *scheme, const char *text)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				     "0123456789+/";
-	size_t n = strlen(text);
-	size_t at = strlen(scheme);
-	char *out = xcalloc(1, at + (n + 2) / 3 * 4 + 1);
-	(void)snprintf(out, at + 1, "%s", scheme);
-	for (size_t i = 0; i < n; i += 3) {
-		unsigned v = (unsigned)(unsigned char)text[i] << 16;
-		if (i + 1 < n)
-			v |= (unsigned)(unsigned char)text[i + 1] << 8;
-		if (i + 2 < n)
-			v |= (unsigned)(unsigned char)text[i + 2];
-		out[at++] = digits[v >> 18 & 63];
-		out[at++] = digits[v >> 12 & 63];
-		out[at++] = i + 1 < n ? digits[v >> 6 & 63] : '=';
-		out[at++] = i + 2 < n ? digits[v & 63] : '=';
-	}
-	return out;
+	static const char *const fills[] = { "", "", "==", "=" }; /* by the length, modulo 4 */
+	struct buf out;
+	buf_init(&out, SIZE_MAX, NULL);
+	CHECK(grpc_base64_encode(&out, bytes_str(text)) == ST_OK);
+	size_t size = strlen(scheme) + out.n + 3;
+	char *made = xcalloc(1, size);
+	(void)snprintf(made, size, "%s%.*s%s", scheme, (int)out.n, (const char *)out.p,
+		       fills[out.n % 4]);
+	buf_done(&out);
+	return made;
 }
 
 static char *join_dup(const char *a, const char *between, const char *b)
@@ -118,12 +113,30 @@ static struct credential make(const struct credentials *k, const char *secret)
 		       make_bearer(secret);
 }
 
+/* A header's value, and what stands behind its scheme. */
+static void add_header(struct secrets *s, const char *value)
+{
+	const char *blank = value ? strrchr(value, ' ') : NULL;
+	secrets_add(s, value);
+	if (blank)
+		secrets_add(s, blank + 1);
+}
+
+static void add_credential(struct secrets *s, const struct credential *c)
+{
+	add_header(s, c->authorization);
+	secrets_add(s, c->secret);
+}
+
 static void replace(struct credentials *k, struct credential c)
 {
 	credential_done(&k->before);
 	k->before = k->now;
 	k->now = c;
 	k->generation++;
+	secrets_done(&k->current);
+	add_credential(&k->current, &k->now);
+	add_credential(&k->current, &k->before);
 }
 
 /* ---- the file ---- */
@@ -285,6 +298,44 @@ static struct credential credential_of_url(const char *url)
 	return c;
 }
 
+/* Values of a URL's query: many services take a key there. */
+static void add_query(struct secrets *s, const char *url)
+{
+	const char *at = strchr(url, '?');
+	while (at && (at = strchr(at, '=')) != NULL) {
+		size_t length = strcspn(++at, "&#");
+		char *value = strndup(at, length);
+		CHECK(value);
+		percent_decode(value);
+		if (strlen(value) >= QUERY_SECRET_MIN)
+			secrets_add(s, value);
+		free(value);
+		at += length;
+	}
+}
+
+/* Tenant and user agent are no secrets, and a reason that says whose limit was hit should say so.
+ */
+static bool is_secret(const char *header)
+{
+	return strcasecmp(header, "x-scope-orgid") != 0 && strcasecmp(header, "user-agent") != 0;
+}
+
+static void add_fixed(struct secrets *s, const struct destination_config *c)
+{
+	const char *const urls[] = { c->endpoint, c->traces_endpoint, c->metrics_endpoint,
+				     c->logs_endpoint };
+	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+		struct credential of_url = credential_of_url(urls[i]);
+		add_query(s, urls[i]);
+		add_credential(s, &of_url);
+		credential_done(&of_url);
+	}
+	for (size_t i = 0; i < c->headers.count; i++)
+		if (is_secret(c->headers.items[i].key))
+			add_header(s, c->headers.items[i].value);
+}
+
 /* ---- open, ask, close ---- */
 
 enum status credentials_open(const struct destination_config *c, struct credentials **ret,
@@ -292,10 +343,7 @@ enum status credentials_open(const struct destination_config *c, struct credenti
 {
 	struct credentials *k = xcalloc(1, sizeof(*k));
 	k->config = c;
-	k->of_url[0] = credential_of_url(c->endpoint);
-	k->of_url[1] = credential_of_url(c->traces_endpoint);
-	k->of_url[2] = credential_of_url(c->metrics_endpoint);
-	k->of_url[3] = credential_of_url(c->logs_endpoint);
+	add_fixed(&k->fixed, c);
 	if (*c->auth_basic_password_file) {
 		k->file = c->auth_basic_password_file;
 		k->key = "auth.basic.password_file";
@@ -322,8 +370,8 @@ void credentials_free(struct credentials *k)
 		return;
 	credential_done(&k->now);
 	credential_done(&k->before);
-	for (size_t i = 0; i < sizeof(k->of_url) / sizeof(k->of_url[0]); i++)
-		credential_done(&k->of_url[i]);
+	secrets_done(&k->current);
+	secrets_done(&k->fixed);
 	free(k);
 }
 
@@ -339,106 +387,8 @@ unsigned credentials_generation(struct credentials *k)
 	return k->generation;
 }
 
-/* ---- redaction ---- */
-
-/* How many bytes at p stand for the character c: 1, more where JSON or a URL escaped it, or 0. */
-static size_t match_one(const uint8_t *p, size_t n, char c)
-{
-	char code[7];
-	if (n == 0)
-		return 0;
-	if (*p == '%' && n >= 3) {
-		(void)snprintf(code, sizeof(code), "%%%02x", (unsigned)(unsigned char)c);
-		if (strncasecmp((const char *)p, code, 3) == 0)
-			return 3;
-	}
-	if (*p == '\\' && n >= 2 && p[1] == (uint8_t)c && strchr("\"\\/", c))
-		return 2;
-	(void)snprintf(code, sizeof(code), "\\u%04x", (unsigned)(unsigned char)c);
-	if (*p == '\\' && n >= 6 && strncasecmp((const char *)p, code, 6) == 0)
-		return 6;
-	return *p == (uint8_t)c;
-}
-
-static size_t match(const uint8_t *p, size_t n, const char *text)
-{
-	size_t at = 0;
-	for (; *text; text++) {
-		size_t one = at < n && p[at] == (uint8_t)*text && *text != '\\' && *text != '%' ?
-				     1 :
-				     match_one(p + at, n - at, *text);
-		if (!one)
-			return 0;
-		at += one;
-	}
-	return at;
-}
-
-static void wipe(uint8_t *p, size_t n, const char *text)
-{
-	if (!text || strlen(text) < CREDENTIALS_SECRET_MIN)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		size_t length = p[i] == (uint8_t)*text || p[i] == '\\' || p[i] == '%' ?
-					match(p + i, n - i, text) :
-					0;
-		if (length) {
-			memset(p + i, '*', length);
-			i += length - 1;
-		}
-	}
-}
-
-/* A header's value, and what stands behind its scheme. */
-static void wipe_header(uint8_t *p, size_t n, const char *value)
-{
-	const char *blank = value ? strrchr(value, ' ') : NULL;
-	wipe(p, n, value);
-	if (blank)
-		wipe(p, n, blank + 1);
-}
-
-/* Tenant and user agent are no secrets, and a reason that says whose limit was hit should say so.
- */
-static bool is_secret(const char *header)
-{
-	return strcasecmp(header, "x-scope-orgid") != 0 && strcasecmp(header, "user-agent") != 0;
-}
-
-static void wipe_credential(uint8_t *p, size_t n, const struct credential *c)
-{
-	wipe_header(p, n, c->authorization);
-	wipe(p, n, c->secret);
-}
-
-/* Values of a URL's query: many services take a key there. */
-static void wipe_query(uint8_t *p, size_t n, const char *url)
-{
-	const char *at = strchr(url, '?');
-	while (at && (at = strchr(at, '=')) != NULL) {
-		size_t length = strcspn(++at, "&#");
-		char *value = strndup(at, length);
-		CHECK(value);
-		percent_decode(value);
-		if (strlen(value) >= QUERY_SECRET_MIN)
-			wipe(p, n, value);
-		free(value);
-		at += length;
-	}
-}
-
 void credentials_redact(const struct credentials *k, void *p, size_t n)
 {
-	const struct destination_config *c = k->config;
-	const char *const urls[] = { c->endpoint, c->traces_endpoint, c->metrics_endpoint,
-				     c->logs_endpoint };
-	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
-		wipe_query(p, n, urls[i]);
-	wipe_credential(p, n, &k->now);
-	wipe_credential(p, n, &k->before);
-	for (size_t i = 0; i < sizeof(k->of_url) / sizeof(k->of_url[0]); i++)
-		wipe_credential(p, n, &k->of_url[i]);
-	for (size_t i = 0; i < k->config->headers.count; i++)
-		if (is_secret(k->config->headers.items[i].key))
-			wipe_header(p, n, k->config->headers.items[i].value);
+	secrets_wipe(&k->current, p, n);
+	secrets_wipe(&k->fixed, p, n);
 }

@@ -27,11 +27,9 @@ const char *credentials_authorization(struct credentials *k);
 /* A number that changes with the value. Looks at the file too. */
 unsigned credentials_generation(struct credentials *k);
 
-/* Overwrite every secret of this destination that stands in n bytes at p with asterisks, also where
- * JSON put backslashes into it. Secrets are the value above and its predecessor, their passwords,
- * and the values of headers but X-Scope-OrgID and User-Agent; of at least CREDENTIALS_SECRET_MIN
- * characters. */
-enum { CREDENTIALS_SECRET_MIN = 4 };
+/* Overwrite every secret of this destination that stands in n bytes at p, in whatever form
+ * (secrets.h). Secrets are the value above and its predecessor, their passwords, what stands in
+ * URLs, and the values of headers but X-Scope-OrgID and User-Agent. */
 void credentials_redact(const struct credentials *k, void *p, size_t n);
 
 #endif

@@ -27,6 +27,7 @@
 
 enum { WINDOW_EXPORTS = 4, IN_FLIGHT_DEFAULT = 4 };
 #define RENEWAL_LOOK_NS (NS_PER_S)
+#define APART_WAIT_NS   (NS_PER_S)
 #define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
 
 static void init_lanes(struct dispatch *d, const struct dispatch_options *o)
@@ -55,9 +56,8 @@ void dispatch_init(struct dispatch *d, const struct dispatch_options *o)
 				.writer = o->writer,
 				.slot = o->slot,
 				.too_old_id = o->too_old_id };
-	d->max_raw_bytes = c->max_export_size;
-	if (exporter->ops->max_raw_bytes && exporter->ops->max_raw_bytes < d->max_raw_bytes)
-		d->max_raw_bytes = exporter->ops->max_raw_bytes;
+	size_t kind_max = exporter->ops->max_raw_bytes ? exporter->ops->max_raw_bytes : SIZE_MAX;
+	export_size_init(&d->size, kind_max < c->max_export_size ? kind_max : c->max_export_size);
 	d->window = claim_window_new(o->destination_id, WINDOW_EXPORTS * c->max_export_size,
 				     c->order == CONFIG_ORDER_FRESH_FIRST);
 	init_lanes(d, o);
@@ -111,8 +111,10 @@ static bool start_granted(struct dispatch *d, struct lane *l)
 	struct slot *slot = lane_slot(l);
 	if (!slot->export && slot->split) {
 		enum apart_next next = apart_next(d, l, slot);
+		if (next == APART_WAIT)
+			l->due_ns = now_mono_ns() + APART_WAIT_NS; /* and others go on */
 		if (next != APART_PIECE)
-			return next == APART_GONE;
+			return true;
 	} else if (!slot->export) {
 		slot->export = loading_next(d, l);
 	}

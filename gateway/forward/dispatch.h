@@ -5,6 +5,7 @@
 
 #include "gateway/base/log.h"
 #include "gateway/forward/breaker.h"
+#include "gateway/forward/export_size.h"
 #include "gateway/forward/exporter.h"
 #include "gateway/forward/gate.h"
 #include "gateway/forward/lanes.h"
@@ -26,7 +27,7 @@ struct dispatch {
 	struct settler settler;
 	struct encoder encoder;
 	struct budget budget;
-	size_t max_raw_bytes; /* of an export; learned where a backend said 413 */
+	struct export_size size; /* of exports */
 	struct lanes lanes;
 	int64_t too_old_id; /* the destination that gets what is too old; 0: none */
 	/* Paused by an operator: nothing new is sent, whatever the breaker says. */
@@ -34,6 +35,7 @@ struct dispatch {
 	int64_t paused_wall_ns;
 	char paused_reason[SETTLE_ERROR_MAX];
 	int64_t last_success_ns;           /* wall */
+	bool has_taken[SIGNAL_COUNT];      /* since the start, something at this signal's address */
 	struct log_rate rates[RATE_COUNT]; /* of log lines */
 	struct series *attempts[VERDICT_COUNT];
 	struct series *sent_bytes;

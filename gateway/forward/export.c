@@ -16,6 +16,8 @@
  * Bodies are built anew for each attempt: what waits for a retry is a list of ids. */
 #include "gateway/forward/export.h"
 
+#include "gateway/base/config.h"
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 
 /* Spans of 340 bytes, one core: level 1 gives 188 MB/s at a ratio of 5.3, 3 gives 167 at 5.7, 4
@@ -200,4 +202,13 @@ out:
 	if (st)
 		export_unload(x);
 	return st;
+}
+
+/* The bytes count for what shares a thin link: six exports of a megabyte on 64 kbit/s take a
+ * quarter of an hour each, all of them moving, and would be sent again and again for ever. */
+int64_t export_patience_ns(const struct export *x, int64_t timeout_ns)
+{
+	enum { TIMES = 20 };
+	int64_t whole_ns = (int64_t)(x->body.n / UPLINK_RATE_MIN) * NS_PER_S;
+	return whole_ns > TIMES * timeout_ns ? whole_ns : TIMES * timeout_ns;
 }

@@ -20,6 +20,19 @@ struct export_reply {
 	char error[SETTLE_ERROR_MAX]; /* for people; empty where all is well */
 };
 
+/* Of a batch whose end is another, so many records were taken before, in parts; of these, rejected
+ * by partial success. */
+struct export_taken {
+	uint32_t records;
+	uint32_t rejected;
+};
+
+/* The others; of a replayed batch fewer may be owed than its payload holds. */
+static inline uint32_t export_left(const struct claim *c, struct export_taken t)
+{
+	return c->records > t.records ? c->records - t.records : 0;
+}
+
 /* Membership is fixed at birth and kept across attempts; the body lives for one attempt. */
 enum { EXPORT_MEMBERS_MAX = 256, SETTLE_REASON_MAX = 256 };
 struct export
@@ -83,5 +96,8 @@ MUST_USE enum status export_load(struct export *x, struct encoder *enc, struct c
 				 size_t *ret_index, struct err *e);
 /* Free the body, and give back to the budget. */
 void export_unload(struct export *x);
+/* How long this body may take in all, however well it moves: so many times `timeout`, or what its
+ * bytes take at the least rate that an uplink can have, whichever is more. */
+int64_t export_patience_ns(const struct export *x, int64_t timeout_ns);
 
 #endif

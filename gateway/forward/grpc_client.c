@@ -13,7 +13,7 @@
  *   open -> ended: STALLED, LATE [grpc_client_tick]
  *   open -> ended: LOST          [grpc_client_die]
  *
- * grpc-timeout is our patience as a whole, GRPC_TIMEOUT_HARD times `timeout`: a shorter one would
+ * grpc-timeout is our patience as a whole, grpc_client_patience: a shorter one would
  * make the server give up where we would not. */
 #include "gateway/forward/grpc_client_internal.h"
 
@@ -302,7 +302,7 @@ static int32_t submit(struct grpc_client *c, struct grpc_exchange *x, const char
 	nghttp2_nv *h = xcalloc(t->metadata.count + 10, sizeof(*h));
 	size_t n = 0;
 	char timeout[GRPC_TIMEOUT_SIZE];
-	grpc_timeout_write(grpc_client_timeout(c) * GRPC_TIMEOUT_HARD, timeout);
+	grpc_timeout_write(grpc_client_patience(c, x), timeout);
 	h[n++] = nv(":method", "POST");
 	h[n++] = nv(":scheme", t->endpoint.is_tls ? "https" : "http");
 	h[n++] = nv(":path", signal_grpc_path(export->signal));

@@ -6,9 +6,6 @@
 #include "gateway/base/grpc_frame.h"
 #include "gateway/forward/grpc_client.h"
 
-/* A call may take so many times `timeout` in all, however well it moves. */
-enum { GRPC_TIMEOUT_HARD = 20 };
-
 /* Bytes of a call's message on the wire. */
 static inline size_t grpc_client_size_of(const struct grpc_exchange *x)
 {
@@ -18,6 +15,13 @@ static inline size_t grpc_client_size_of(const struct grpc_exchange *x)
 static inline int64_t grpc_client_timeout(const struct grpc_client *c)
 {
 	return c->target->config->timeout;
+}
+
+/* How long a call may take in all. */
+static inline int64_t grpc_client_patience(const struct grpc_client *c,
+					   const struct grpc_exchange *x)
+{
+	return export_patience_ns(x->export, grpc_client_timeout(c));
 }
 
 /* Takes the call off its stream, if it still has one: later callbacks will not find it. */

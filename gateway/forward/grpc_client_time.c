@@ -89,7 +89,7 @@ static void expire(struct grpc_client *c, int64_t now)
 	for (struct grpc_exchange *x = TAILQ_FIRST(&c->open); x; x = next) {
 		next = TAILQ_NEXT(x, link);
 		bool is_stalled = now - x->moved_ns >= timeout;
-		if (!is_stalled && now - x->started_ns < timeout * GRPC_TIMEOUT_HARD)
+		if (!is_stalled && now - x->started_ns < grpc_client_patience(c, x))
 			continue;
 		c->is_silent = c->is_silent || (is_stalled && is_ping_lost(c, now));
 		grpc_client_end(c, x, is_stalled ? GRPC_END_STALLED : GRPC_END_LATE);
@@ -126,7 +126,7 @@ int64_t grpc_client_due_ns(const struct grpc_client *c, int64_t now)
 	TAILQ_FOREACH(x, &c->open, link)
 	{
 		int64_t stall = x->moved_ns + timeout;
-		int64_t late = x->started_ns + timeout * GRPC_TIMEOUT_HARD;
+		int64_t late = x->started_ns + grpc_client_patience(c, x);
 		int64_t first = stall < late ? stall : late;
 		if (!x->is_away && first > now + timeout / LOOKS)
 			first = now + timeout / LOOKS;

@@ -13,9 +13,11 @@
 #include "gateway/forward/grpc_tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "gateway/base/xalloc.h"
@@ -55,16 +57,29 @@ static enum status load_authorities(gnutls_certificate_credentials_t k, const ch
 	if (n == 0)
 		return err_set(e, ST_INVALID, "tls.ca_file: no certificate in %s", file);
 	if (n < 0)
-		return err_set(e, ST_INVALID, "tls.ca_file: cannot read %s: %s", file,
-			       gnutls_strerror(n));
+		return err_set(e, ST_INVALID, "tls.ca_file: %s is no PEM file of certificates (%s)",
+			       file, gnutls_strerror(n));
+	return ST_OK;
+}
+
+/* GnuTLS says of all that is wrong with a file that data is not available. */
+static enum status check_readable(const char *key, const char *file, struct err *e)
+{
+	if (file[0] && access(file, R_OK))
+		return err_set(e, ST_INVALID, "%s: cannot read %s: %s", key, file, strerror(errno));
 	return ST_OK;
 }
 
 static enum status load_files(gnutls_certificate_credentials_t k,
 			      const struct destination_config *c, struct err *e)
 {
-	enum status st =
-		c->tls_insecure_skip_verify ? ST_OK : load_authorities(k, c->tls_ca_file, e);
+	enum status st = check_readable("tls.ca_file", c->tls_ca_file, e);
+	if (!st)
+		st = check_readable("tls.cert_file", c->tls_cert_file, e);
+	if (!st)
+		st = check_readable("tls.key_file", c->tls_key_file, e);
+	if (!st && !c->tls_insecure_skip_verify)
+		st = load_authorities(k, c->tls_ca_file, e);
 	if (st || !c->tls_cert_file[0])
 		return st;
 	int rc = gnutls_certificate_set_x509_key_file(k, c->tls_cert_file, c->tls_key_file,
@@ -74,7 +89,8 @@ static enum status load_files(gnutls_certificate_credentials_t k,
 			       c->tls_key_file, c->tls_cert_file);
 	if (rc < 0)
 		return err_set(e, ST_INVALID,
-			       "tls.cert_file, tls.key_file: cannot read %s or %s: %s",
+			       "tls.cert_file, tls.key_file: %s or %s is no PEM file of a "
+			       "certificate, or of its key without a password (%s)",
 			       c->tls_cert_file, c->tls_key_file, gnutls_strerror(rc));
 	return ST_OK;
 }

@@ -8,11 +8,13 @@
  * bytes would be sent again and again for ever. What moves: bytes that libcurl sent or received,
  * and bytes that the kernel still holds unacknowledged (on a slow link a whole body fits into the
  * socket buffer at once). Connecting is bounded by CONNECT_TIMEOUT_MS, and the whole by
- * TIMEOUT_HARD times `timeout`, so that a peer that drips cannot hold a lane for ever.
+ * export_patience_ns, so that a peer that drips cannot hold a lane for ever.
  *
- * The probe is a bare TCP connection (CONNECT_ONLY, no TLS, closed at once). When it succeeds,
- * exports whose own connection is still being made are started afresh: their SYN may be in a
- * retransmission pause of several seconds, which is longer than the promised two.
+ * The probe is a bare TCP connection (CONNECT_ONLY, no TLS, closed at once). When it succeeds, for
+ * the first time since the network was away, exports whose own connection is still being made are
+ * started afresh: their SYN may be in a retransmission pause of several seconds, which is longer
+ * than the promised two. Only for the first time: over a long round trip, TLS takes longer than the
+ * time from one probe to the next, and would never come to its end.
  *
  * Headers are put together for each request: the credential may have been renewed since the last
  * one, and a dozen short strings are nothing beside a body.
@@ -35,7 +37,6 @@ enum {
 	ANSWER_MAX = 64 * 1024,
 	CONNECT_TIMEOUT_MS = 10000,
 	PROBE_TIMEOUT_MS = 1000,
-	TIMEOUT_HARD = 20,
 	CONNECTION_MAX_IDLE_S = 60,
 	POLL_MAX_MS = 60000,
 	KEPT_CONNECTIONS_MAX = 16
@@ -71,6 +72,7 @@ struct http_sender {
 	struct transfer *transfers; /* oldest first */
 	CURL *probe;
 	enum signal probe_signal;
+	bool was_away;   /* the network, since the last probe that got through */
 	bool is_refused; /* the last answer about the credential was 401 or 403 */
 	unsigned refused_generation;
 };
@@ -222,7 +224,8 @@ static CURL *make_request(struct http_sender *h, struct transfer *t)
 	set_common(easy, h->target.urls[x->signal],
 		   timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS);
 	set_tls(easy, h->config);
-	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms * TIMEOUT_HARD);
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
+			       (long)(export_patience_ns(x, h->config->timeout) / NS_PER_MS));
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers.lines);
 	(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	/* libcurl takes NULL for "no body set": an empty body is a valid export. */
@@ -359,6 +362,8 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 					 .header_ctx = t->easy };
 		credentials_redact(h->credentials, t->answer.p, t->answer.n);
 		h->kind->read(h->x, &a, x);
+		/* Once more: a reason is decoded (JSON in HTML, and the like). */
+		credentials_redact(h->credentials, x->reply.error, strlen(x->reply.error));
 		note_credential(h, t);
 		return;
 	}
@@ -366,6 +371,7 @@ static void fill_reply(struct http_sender *h, struct transfer *t, CURLcode rc)
 	x->reply.is_unreachable = rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST ||
 				  rc == CURLE_COULDNT_RESOLVE_PROXY ||
 				  (rc == CURLE_OPERATION_TIMEDOUT && !is_connected(t->easy));
+	h->was_away = h->was_away || x->reply.is_unreachable;
 	/* libcurl may quote what a peer said that is no HTTP. */
 	credentials_redact(h->credentials, t->error, strlen(t->error));
 	(void)snprintf(x->reply.error, sizeof(x->reply.error), "%s",
@@ -411,8 +417,9 @@ static enum exporter_event take_finished(struct http_sender *h, struct export **
 			(void)curl_multi_remove_handle(h->multi, h->probe);
 			curl_easy_cleanup(h->probe);
 			h->probe = NULL;
-			if (rc == CURLE_OK)
+			if (rc == CURLE_OK && h->was_away)
 				restart_unconnected(h);
+			h->was_away = rc != CURLE_OK;
 			return rc == CURLE_OK ? EXPORTER_REACHABLE : EXPORTER_UNREACHABLE;
 		}
 		struct transfer *t = NULL;

@@ -75,6 +75,7 @@ static void read_failure(const struct http_answer *a, bool is_json, struct expor
 		message = "redirects are not followed: put the final URL into endpoint";
 	(void)snprintf(ret->error, sizeof(ret->error), "HTTP %d%s%s", a->status,
 		       message[0] ? ": " : "", message);
+	ret->verdict = outcome_of_http_words(a->status, message);
 	if (ret->verdict != VERDICT_RETRY)
 		return;
 	int64_t header_ns = backoff_retry_after_ns(a->retry_after, now_wall_ns());

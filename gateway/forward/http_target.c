@@ -6,13 +6,12 @@
  * three in the morning when the uplink returns. */
 #include "gateway/forward/http_target.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "gateway/base/xalloc.h"
+#include "gateway/forward/grpc_tls.h"
 
 static enum status check_scheme(CURLU *u, const char *key, struct err *e)
 {
@@ -152,25 +151,11 @@ static enum status check_header(const struct http_kind *kind, const struct confi
 	return ST_OK;
 }
 
-static enum status check_file(const char *path, const char *key, struct err *e)
-{
-	if (path[0] && access(path, R_OK))
-		return err_set(e, ST_INVALID, "%s: cannot read %s: %s", key, path, strerror(errno));
-	return ST_OK;
-}
-
+/* libcurl is built with the same library, and reads the files when it connects: too late. */
 static enum status check_tls(const struct destination_config *c, struct err *e)
 {
-	enum status st = check_file(c->tls_ca_file, "tls.ca_file", e);
-	if (!st)
-		st = check_file(c->tls_cert_file, "tls.cert_file", e);
-	if (!st)
-		st = check_file(c->tls_key_file, "tls.key_file", e);
-	if (!st && c->tls_cert_file[0] && !c->tls_key_file[0])
-		st = err_set(e, ST_INVALID, "tls.key_file: missing; tls.cert_file needs it");
-	if (!st && c->tls_key_file[0] && !c->tls_cert_file[0])
-		st = err_set(e, ST_INVALID, "tls.cert_file: missing; tls.key_file needs it");
-	return st;
+	bool has_files = c->tls_ca_file[0] || c->tls_cert_file[0] || c->tls_key_file[0];
+	return has_files ? grpc_tls_check(c, e) : ST_OK;
 }
 
 enum status http_target_init(struct http_target *t, const struct http_kind *kind,

@@ -84,8 +84,12 @@ struct export *loading_next(struct dispatch *d, const struct lane *l)
 {
 	struct claim claims[EXPORT_MEMBERS_MAX];
 	size_t most = gate_export_max(&d->gate);
+	/* To an address that may be wrong, or need a credential that we lack, it goes in vain again
+	 * and again, over a link that may be metered. */
+	if (!d->has_taken[l->signal] && most > EXPORT_SIZE_MIN)
+		most = EXPORT_SIZE_MIN;
 	size_t n = claim_window_take(d->window, l->side, l->signal, l->class,
-				     most < d->max_raw_bytes ? most : d->max_raw_bytes, claims,
+				     most < d->size.now ? most : d->size.now, claims,
 				     EXPORT_MEMBERS_MAX);
 	struct export *x = export_new(claims, n);
 	x->lane = (int)(l - d->lanes.lanes);
@@ -124,12 +128,15 @@ static struct claim take_out(struct slot *slot, size_t index)
 static void drop_unreadable(struct dispatch *d, struct slot *slot, size_t index, enum status st,
 			    const struct err *e)
 {
+	struct export_taken taken = { 0 };
+	if (slot->split)
+		taken = split_taken(slot->split, slot->export->members[index].batch_id);
 	struct claim c = take_out(slot, index);
 	if (st == ST_CORRUPT) {
-		settle_batch_dead(&d->settler, &c, 0, err_text(e, st));
-		loading_log_dead(d, &c, c.records, 0, err_text(e, st));
+		settle_batch_dead(&d->settler, &c, taken, 0, err_text(e, st));
+		loading_log_dead(d, &c, export_left(&c, taken), 0, err_text(e, st));
 	} else {
-		settle_unreadable(&d->settler, &c);
+		settle_unreadable(&d->settler, &c, taken);
 	}
 }
 
@@ -141,7 +148,7 @@ static void drop_too_old(struct dispatch *d, struct slot *slot, size_t index)
 	if (d->too_old_id)
 		settle_moved(&d->settler, &c, d->too_old_id);
 	else
-		settle_batch_dead(&d->settler, &c, 0, reason);
+		settle_batch_dead(&d->settler, &c, (struct export_taken){ 0 }, 0, reason);
 	if (log_every(&d->rates[RATE_TOO_OLD], LOG_EVERY_S, &skipped))
 		log_warn("forward.too_old",
 			 "destination=%s batch=%lld records=%u now=%s not_shown=%llu",

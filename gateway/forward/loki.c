@@ -3,12 +3,12 @@
  * One export is one push: converted (loki_convert.c), compressed as the format has it, sent by
  * http_exporter.c. Answers:
  *
- *   204         taken
- *   260         Loki's own: ingestion is blocked for this tenant, and nothing was taken. Again
- * later 400         some entry was refused for good, and the text names the first; the valid ones
- * may be stored. The export is taken apart as any refusal is; what Loki has already it recognises
- * by stream, time and line, and drops 429         a rate or stream limit. Again, when Retry-After
- * says or the back-off ends
+ *   204   taken
+ *   260   Loki's own: ingestion is blocked for this tenant, and nothing was taken. Again later
+ *   400   some entry was refused for good, and the text names the first; the valid ones may be
+ *         stored. The export is taken apart as any refusal is; what Loki has already it recognises
+ *         by stream, time and line, and drops
+ *   429   a rate or stream limit. Again, when Retry-After says or the back-off ends
  *
  * A push that holds more than Loki ever takes at once would be answered with 429 for ever. So it is
  * not sent: the reply is made here, as if Loki had said 413, and the export goes in parts. */
@@ -21,8 +21,7 @@
 enum {
 	GZIP_LEVEL = 3, /* as export.c */
 	/* Small beside LOKI_PUSH_MAX, as a push says with each line what OTLP says once. */
-	RAW_BYTES_MAX = 1024 * 1024,
-	BLOCKED = 260
+	RAW_BYTES_MAX = 1024 * 1024
 };
 static const char default_label[] = "service.name";
 
@@ -110,14 +109,8 @@ static void add_headers(struct exporter *x, const struct export *export, struct 
 
 static void read_answer(struct exporter *x, const struct http_answer *a, struct export *export)
 {
-	struct export_reply *r = &export->reply;
 	(void)x;
-	http_reply_read_plain(a, r);
-	if (a->status != BLOCKED)
-		return;
-	r->verdict = VERDICT_RETRY;
-	(void)snprintf(r->error, sizeof(r->error),
-		       "HTTP 260: Loki blocks ingestion for this tenant, and took nothing");
+	http_reply_read_plain(a, &export->reply);
 }
 
 static enum status convert(void *exporter, struct export *x, struct bytes otlp, struct buf *out,

@@ -123,15 +123,13 @@ static enum status add_attributes(struct loki_items *s, const struct loki_form *
 				  const struct loki_entry *entry)
 {
 	struct wire_reader r = wire_reader_of(entry->record);
-	struct wire_field f;
+	struct bytes pair;
 	uint32_t taken = 0;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f)) {
+	while (!st && wire_next_of(&r, RECORD_ATTRIBUTES, &pair)) {
 		struct bytes key;
 		struct bytes any;
-		if (f.number != RECORD_ATTRIBUTES || f.type != WIRE_LEN)
-			continue;
-		if (!loki_key_value(f.bytes, &key, &any))
+		if (!loki_key_value(pair, &key, &any))
 			return ST_INVALID;
 		if (!is_label(form, entry->context, key, any, &taken))
 			st = loki_items_add_attribute(s, key, any);
@@ -215,19 +213,17 @@ static enum status add_all(struct loki_items *s, const struct loki_form *form,
 			   const struct loki_context *c, struct bytes message, uint32_t number)
 {
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes pair;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f)) {
+	while (!st && wire_next_of(&r, number, &pair)) {
 		struct bytes key;
 		struct bytes any;
 		bool is_said = false;
-		if (f.number != number || f.type != WIRE_LEN)
-			continue;
 		for (size_t i = 0; i < form->label_count; i++)
-			is_said = is_said || c->said[i] == f.bytes.p;
+			is_said = is_said || c->said[i] == pair.p;
 		if (is_said)
 			continue;
-		if (!loki_key_value(f.bytes, &key, &any))
+		if (!loki_key_value(pair, &key, &any))
 			return ST_INVALID;
 		st = loki_items_add_attribute(s, key, any);
 	}
@@ -239,18 +235,15 @@ enum status loki_context_read(struct loki_items *items, const struct loki_form *
 {
 	struct wire_reader scopes = wire_reader_of(c->scope_logs);
 	struct wire_reader resources = wire_reader_of(c->resource_logs);
-	struct wire_field f;
+	struct bytes message;
 	enum status st = ST_OK;
 	loki_items_clear(items);
-	while (!st && wire_next(&scopes, &f)) {
-		if (f.number != SCOPE_LOGS_SCOPE || f.type != WIRE_LEN)
-			continue;
-		st = add_scope(items, f.bytes);
+	while (!st && wire_next_of(&scopes, SCOPE_LOGS_SCOPE, &message)) {
+		st = add_scope(items, message);
 		if (!st)
-			st = add_all(items, form, c, f.bytes, SCOPE_ATTRIBUTES);
+			st = add_all(items, form, c, message, SCOPE_ATTRIBUTES);
 	}
-	while (!st && wire_next(&resources, &f))
-		if (f.number == RESOURCE_LOGS_RESOURCE && f.type == WIRE_LEN)
-			st = add_all(items, form, c, f.bytes, RESOURCE_ATTRIBUTES);
+	while (!st && wire_next_of(&resources, RESOURCE_LOGS_RESOURCE, &message))
+		st = add_all(items, form, c, message, RESOURCE_ATTRIBUTES);
 	return st;
 }

@@ -94,21 +94,19 @@ static enum status find_labels(struct loki_index *x, struct bytes message, uint3
 {
 	const struct loki_form *form = x->form;
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes pair;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f)) {
+	while (!st && wire_next_of(&r, number, &pair)) {
 		struct bytes key;
 		struct bytes any;
-		if (f.number != number || f.type != WIRE_LEN)
-			continue;
-		if (!loki_key_value(f.bytes, &key, &any))
+		if (!loki_key_value(pair, &key, &any))
 			return ST_INVALID;
 		for (size_t i = 0; i < form->label_count && !st; i++) {
 			if (values[i].n || !bytes_equal(key, form->labels[i].attribute))
 				continue;
 			st = value_text(x, any, &values[i]);
 			if (!st && values[i].n <= LOKI_LABEL_VALUE_MAX && said)
-				said[i] = f.bytes.p;
+				said[i] = pair.p;
 		}
 	}
 	return r.fault ? ST_INVALID : st;
@@ -248,11 +246,10 @@ static enum status new_context(struct loki_index *x, struct bytes resource_logs,
 	c->resource_logs = resource_logs;
 	c->scope_logs = scope_logs;
 	struct wire_reader r = wire_reader_of(resource_logs);
-	struct wire_field f;
+	struct bytes resource;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f))
-		if (f.number == RESOURCE && f.type == WIRE_LEN)
-			st = find_labels(x, f.bytes, ATTRIBUTES, c->values, c->said);
+	while (!st && wire_next_of(&r, RESOURCE, &resource))
+		st = find_labels(x, resource, ATTRIBUTES, c->values, c->said);
 	bool is_whole = !st;
 	for (size_t i = 0; i < x->form->label_count; i++)
 		is_whole = is_whole && c->values[i].n;
@@ -267,16 +264,14 @@ static enum status walk_scope(struct loki_index *x, struct bytes resource_logs,
 {
 	enum { LOG_RECORDS = 2 };
 	struct wire_reader r = wire_reader_of(scope_logs);
-	struct wire_field f;
+	struct bytes record;
 	struct loki_context *c = NULL;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f)) {
-		if (f.number != LOG_RECORDS || f.type != WIRE_LEN)
-			continue;
+	while (!st && wire_next_of(&r, LOG_RECORDS, &record)) {
 		if (!c)
 			st = new_context(x, resource_logs, scope_logs, &c);
 		if (!st)
-			st = add_entry(x, c, f.bytes);
+			st = add_entry(x, c, record);
 	}
 	return r.fault ? ST_INVALID : st;
 }
@@ -285,11 +280,10 @@ static enum status walk_resource(struct loki_index *x, struct bytes resource_log
 {
 	enum { SCOPE_LOGS = 2 };
 	struct wire_reader r = wire_reader_of(resource_logs);
-	struct wire_field f;
+	struct bytes scope_logs;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f))
-		if (f.number == SCOPE_LOGS && f.type == WIRE_LEN)
-			st = walk_scope(x, resource_logs, f.bytes);
+	while (!st && wire_next_of(&r, SCOPE_LOGS, &scope_logs))
+		st = walk_scope(x, resource_logs, scope_logs);
 	return r.fault ? ST_INVALID : st;
 }
 
@@ -297,11 +291,10 @@ static enum status walk(struct loki_index *x)
 {
 	enum { RESOURCE_LOGS = 1 };
 	struct wire_reader r = wire_reader_of(x->source->otlp);
-	struct wire_field f;
+	struct bytes resource_logs;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f))
-		if (f.number == RESOURCE_LOGS && f.type == WIRE_LEN)
-			st = walk_resource(x, f.bytes);
+	while (!st && wire_next_of(&r, RESOURCE_LOGS, &resource_logs))
+		st = walk_resource(x, resource_logs);
 	return r.fault ? ST_INVALID : st;
 }
 

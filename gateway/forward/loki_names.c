@@ -4,7 +4,9 @@
  * metadata follow the same rules as label names. Names are mapped as Loki's OTLP endpoint maps
  * them, so that a query that works for logs that came there works for logs that came through us:
  * service.name is service_name, 0abc is key_0abc. Names that begin with two underscores are Loki's
- * own and hidden in queries; the prefix takes them out of its way.
+ * own and hidden in queries; the prefix takes them out of its way. A run of underscores is one:
+ * Loki (3.7, prometheus/otlptranslator) makes it one anyway, and of two names that it makes the
+ * same it keeps one value.
  *
  * Two names can become one: whoever uses these functions has to resolve that. */
 #include "gateway/forward/loki_names.h"
@@ -37,10 +39,9 @@ enum status loki_name(struct bytes s, struct buf *out)
 		to[i] = (uint8_t)prefix[i];
 	for (size_t i = 0; i < s.n && at < LOKI_NAME_MAX; i++) {
 		uint8_t c = s.p[i];
-		/* One underscore for a character, however many bytes it takes. */
 		if (is_letter(c) || is_digit(c))
 			to[at++] = c;
-		else if (!is_continuation(c) || i == 0)
+		else if (at == 0 || to[at - 1] != '_')
 			to[at++] = '_';
 	}
 	buf_advance(out, at);

@@ -12,9 +12,10 @@ enum {
 	LOKI_LABEL_VALUE_MAX = 2048,
 };
 
-/* Appends an attribute's name as a label name, as Loki's own OTLP endpoint does it: every character
- * but letters, digits and underscores becomes an underscore, and what would not begin with a letter
- * gets "key_" (or "key" where it begins with an underscore) in front. Cut at LOKI_NAME_MAX. */
+/* Appends an attribute's name as a label name, as Loki's own OTLP endpoint does it: every run of
+ * characters other than letters and digits becomes one underscore, and what would not begin with a
+ * letter gets "key_" (or "key" where it begins with an underscore) in front. Cut at LOKI_NAME_MAX.
+ */
 MUST_USE enum status loki_name(struct bytes attribute, struct buf *out);
 /* Appends name="value" as LogQL writes it, the value cut to LOKI_LABEL_VALUE_MAX at a whole
  * character. */

@@ -20,8 +20,9 @@
  * tidegate read it, and batches are stored so: it costs nothing.
  *
  * A connection is made within CONNECT_TIMEOUT, TLS and the server's SETTINGS included. The probe is
- * a bare TCP connection; when one succeeds while our own is still being made, that is begun anew:
- * its SYN may be in a pause of seconds (as in http_exporter.c). */
+ * a bare TCP connection; when the first one since the network was away succeeds while our own is
+ * still being made, that is begun anew: its SYN may be in a pause of seconds (as in
+ * http_exporter.c). */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,7 @@ struct otlp_grpc {
 	int64_t connect_until_ns; /* for dial and client */
 	struct dial *probe;
 	enum encoding encoding;
+	bool was_away;   /* the network, since the last probe that got through */
 	bool is_refused; /* the last answer about the credential was a refusal */
 	unsigned refused_generation;
 };
@@ -186,6 +188,7 @@ static void reply_answered(struct otlp_grpc *o, struct grpc_exchange *x)
 		weaken_encoding(o, export->encoding);
 	o->is_refused = export->reply.verdict == VERDICT_UNAUTHORIZED;
 	o->refused_generation = x->generation;
+	redact(o, &export->reply); /* once more: what it says is decoded by now */
 }
 
 /* As gRPC maps HTTP/2's error codes (PROTOCOL-HTTP2.md, "Errors"), but for a stream that may not be
@@ -278,6 +281,7 @@ static void judge(struct otlp_grpc *o, struct grpc_client *c)
 static void fail_waiting(struct otlp_grpc *o, bool is_unreachable, const char *error)
 {
 	struct grpc_exchange *x;
+	o->was_away = o->was_away || is_unreachable;
 	while ((x = TAILQ_FIRST(&o->waiting)) != NULL) {
 		struct export_reply *r = &x->export->reply;
 		*r = (struct export_reply){ .verdict = VERDICT_RETRY,
@@ -420,10 +424,13 @@ static enum exporter_event step_probe(struct otlp_grpc *o, int64_t now)
 		return EXPORTER_NOTHING;
 	dial_free(o->probe);
 	o->probe = NULL;
+	bool was_away = o->was_away;
+	o->was_away = st != ST_OK;
 	if (st)
 		return EXPORTER_UNREACHABLE;
 	(void)close(fd);
-	restart_unconnected(o, now);
+	if (was_away)
+		restart_unconnected(o, now);
 	return EXPORTER_REACHABLE;
 }
 

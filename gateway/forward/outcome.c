@@ -14,9 +14,17 @@
  *  - 3xx: again. Redirects are not followed (a credential would go to a stranger), and a captive
  * portal redirects everything: it is no statement about the data.
  *  - 1xx as a final answer, or a number that is no HTTP status: a broken middle box. Again.
+ *  - 260: Loki's word, at its push API and at its OTLP endpoint, for a tenant whose ingestion is
+ *    blocked. It is in the range of successes so that clients drop what was not taken. Again.
+ *
+ * 404 and its like are refusals, but for an address at which nothing was ever taken: then it is the
+ * address that is wrong, and answer.c keeps the data.
  *
  * 413 and 415 are first about the form of the export: it is sent smaller, or encoded otherwise,
- * before anything dies.
+ * before anything dies. Some say 413 in words only, under a status that would lose the data or hold
+ * it up for ever: the Collector answers 400 to a body over its limit, and Tempo 429 (gRPC
+ * RESOURCE_EXHAUSTED) to a batch over its burst, whenever it comes. And Tempo says 503
+ * (UNAVAILABLE) to a request without its tenant, for which Loki and Mimir have 401.
  *
  * gRPC (OTLP, "OTLP/gRPC Response"; docs/decisions/0008) differs from OTLP for the same reasons:
  *
@@ -32,6 +40,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "gateway/base/grpc_status.h"
+
 static const struct {
 	int first;
 	int last;
@@ -39,6 +49,7 @@ static const struct {
 } rows[] = {
 	/* The first row that matches decides. */
 	{ 0, 0, VERDICT_RETRY },
+	{ 260, 260, VERDICT_RETRY },
 	{ 200, 299, VERDICT_DELIVERED },
 	{ 401, 401, VERDICT_UNAUTHORIZED },
 	{ 403, 403, VERDICT_UNAUTHORIZED },
@@ -58,6 +69,37 @@ enum verdict outcome_of_http(int status)
 	return VERDICT_RETRY;
 }
 
+bool outcome_is_about_address(int status)
+{
+	/* HTTP: not found, method not allowed, gone, misdirected, upgrade required. */
+	static const int statuses[] = { 404, 405, 410, 421, 426, GRPC_UNIMPLEMENTED };
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (status == statuses[i])
+			return true;
+	return false;
+}
+
+/* Tempo, of a batch that is larger than its limit and its burst: waiting does not help. */
+static bool is_above_burst(const char *message)
+{
+	return strstr(message, "exceeds ingestion limit");
+}
+
+static bool is_without_tenant(const char *message)
+{
+	return strstr(message, "no org id");
+}
+
+enum verdict outcome_of_http_words(int status, const char *message)
+{
+	if (status == 503 && is_without_tenant(message))
+		return VERDICT_UNAUTHORIZED;
+	if ((status == 400 && strstr(message, "request body too large")) ||
+	    (status == 429 && is_above_burst(message)))
+		return VERDICT_TOO_LARGE;
+	return outcome_of_http(status);
+}
+
 /* What servers say to a message over their limit: grpc-go and grpc-core ("larger than max"),
  * grpc-java and .NET ("exceeds maximum", "exceeds the maximum"), tonic ("too large"), tidegate
  * ("larger than the limit"). */
@@ -73,6 +115,7 @@ static bool is_about_size(const char *message)
 
 enum verdict outcome_of_grpc(int code, bool has_retry_info, const char *message)
 {
+	enum { UNAVAILABLE = 14 };
 	static const struct {
 		enum verdict verdict;
 		bool may_be_size; /* the words decide */
@@ -98,7 +141,10 @@ enum verdict outcome_of_grpc(int code, bool has_retry_info, const char *message)
 	/* A code that does not exist is UNKNOWN to gRPC. */
 	if (code < 0 || (size_t)code >= sizeof(codes) / sizeof(codes[0]))
 		return VERDICT_RETRY;
-	if (codes[code].may_be_size && !has_retry_info && is_about_size(message))
+	if (code == UNAVAILABLE && is_without_tenant(message))
+		return VERDICT_UNAUTHORIZED;
+	if (codes[code].may_be_size &&
+	    (is_above_burst(message) || (!has_retry_info && is_about_size(message))))
 		return VERDICT_TOO_LARGE;
 	return codes[code].verdict;
 }

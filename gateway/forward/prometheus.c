@@ -4,7 +4,10 @@
  * compressed with snappy, sent by http_exporter.c, its answer read by prometheus_reply.c.
  *
  * Version: auto begins with 2.0. A receiver that does not take it gets the same export as 1.0 at
- * once, and everything after it, until the next start.
+ * once, and everything after it, until the next start. What is older than BACKLOG_S goes as 1.0 in
+ * any case: receivers refuse samples an hour behind others, and of a 2.0 request they then store a
+ * part and say how many, but not which. A 1.0 request is taken whole or not at all, so that what
+ * was refused is found and kept (docs/decisions/0020).
  *
  * Delta metrics: what an export adds to the sums is kept beside it while it is under way. Its
  * answer decides: delivered, and it is the state from then on; anything else, and it is forgotten,
@@ -19,6 +22,7 @@
 #include "gateway/base/compression.h"
 #include "gateway/base/log.h"
 #include "gateway/base/metrics.h"
+#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/forward/http_exporter.h"
 #include "gateway/forward/prometheus_convert.h"
@@ -31,6 +35,7 @@ enum {
 	ROOM_MAX = 256 << 20,
 	ROOM_GROWTH = 32, /* times the OTLP: no real telemetry comes near */
 	SLOTS = 16,
+	BACKLOG_S = 1800,
 	LOG_EVERY_S = 60
 };
 
@@ -51,6 +56,7 @@ struct prometheus {
 	struct prometheus_delta *delta;
 	enum prometheus_protocol protocol;
 	bool is_2_known; /* the receiver spoke 2.0 */
+	bool is_2_only;  /* and answered 415 to 1.0 */
 	struct slot slots[SLOTS];
 	struct log_rate begun_rate;
 	uint64_t begun; /* not yet in the log */
@@ -58,6 +64,8 @@ struct prometheus {
 	struct series *delta_series;
 	struct series *delta_begun;
 	struct series *delta_evicted;
+	struct series *attributes_left_out;
+	struct log_rate attributes_rate;
 };
 
 /* ---- slots ---- */
@@ -117,6 +125,18 @@ static void commit_sums(struct prometheus *p, struct slot *s)
 	p->evicted = 0;
 }
 
+/* Of resources and scopes: the data points were sent without them. */
+static void note_attributes(struct prometheus *p, uint64_t left_out)
+{
+	uint64_t skipped;
+	series_add(p->attributes_left_out, (double)left_out);
+	if (left_out && log_every(&p->attributes_rate, LOG_EVERY_S, &skipped))
+		log_warn("forward.attributes_left_out",
+			 "destination=%s attributes=%llu hint=\"a resource or scope has more than "
+			 "256 attributes, or 64 KiB of them: see docs/destinations.md\"",
+			 p->config->name, (unsigned long long)left_out);
+}
+
 /* What the slot's export leaves behind when it is delivered. */
 static void slot_delivered(struct prometheus *p, struct slot *s)
 {
@@ -125,6 +145,7 @@ static void slot_delivered(struct prometheus *p, struct slot *s)
 			series_add(metric_series(M_DESTINATION_LEFT_OUT, p->config->name,
 						 prometheus_left_word((enum prometheus_left)i)),
 				   (double)s->tally.left_out[i]);
+	note_attributes(p, s->tally.attributes);
 	commit_sums(p, s);
 	slot_clear(s);
 }
@@ -135,6 +156,14 @@ static size_t room_for(size_t raw_bytes)
 {
 	size_t room = raw_bytes < ROOM_MAX / ROOM_GROWTH ? raw_bytes * ROOM_GROWTH : ROOM_MAX;
 	return room < ROOM_MAX - ROOM_MIN ? room + ROOM_MIN : ROOM_MAX;
+}
+
+static enum prometheus_protocol protocol_for(const struct prometheus *p,
+					     const struct prometheus_batch *b)
+{
+	int64_t backlog_ms = now_wall_ns() / NS_PER_MS - BACKLOG_S * 1000LL;
+	bool is_free = p->config->prometheus_protocol == CONFIG_PROMETHEUS_AUTO && !p->is_2_only;
+	return is_free && b->oldest_ms < backlog_ms ? PROMETHEUS_WRITE_1 : p->protocol;
 }
 
 static enum status convert_to(struct prometheus *p, struct slot *s, struct bytes otlp,
@@ -155,10 +184,10 @@ static enum status convert_to(struct prometheus *p, struct slot *s, struct bytes
 		prometheus_series_init(&b, &p->settings.naming, p->settings.seeds[0], arena);
 	if (!st)
 		st = prometheus_convert(&p->settings, &in, p->delta, s->changes, &b, &s->tally);
-	s->sent = (struct prometheus_sent){ .protocol = p->protocol,
+	s->sent = (struct prometheus_sent){ .protocol = protocol_for(p, &b),
 					    .samples = b.values + b.histograms };
 	if (!st)
-		st = prometheus_write(p->protocol, &b, &raw);
+		st = prometheus_write(s->sent.protocol, &b, &raw);
 	if (!st && s->sent.samples)
 		st = snappy_append(buf_view(&raw), out);
 	prometheus_series_done(&b);
@@ -238,7 +267,7 @@ static void send_write(struct exporter *x, struct export *export)
 	(void)snprintf(export->reply.error, sizeof(export->reply.error),
 		       "as remote write this is more than %d MiB, which is too much for one "
 		       "request",
-		       (int)(room_for(export->raw_bytes) >> 20));
+		       PROMETHEUS_WRITE_MAX >> 20);
 	http_exporter_answer(x, export);
 }
 
@@ -261,6 +290,14 @@ static void read_answer(struct exporter *x, const struct http_answer *a, struct 
 		prometheus_reply_read(a, &s->sent, p->is_2_known, &export->reply);
 	if (answer == PROMETHEUS_ANSWER_2)
 		p->is_2_known = true;
+	if (a->status == 415 && s->sent.protocol == PROMETHEUS_WRITE_1 &&
+	    p->protocol == PROMETHEUS_WRITE_2) {
+		p->is_2_only = true;
+		export->reply.verdict = VERDICT_ENCODING;
+		(void)snprintf(export->reply.error, sizeof(export->reply.error),
+			       "the receiver takes remote write 2.0 only: the backlog too");
+		return;
+	}
 	if (answer != PROMETHEUS_ANSWER_NOT_2 ||
 	    p->config->prometheus_protocol != CONFIG_PROMETHEUS_AUTO)
 		return;
@@ -338,6 +375,7 @@ static enum status open_prometheus(const struct destination_config *c, int wake_
 	p->delta_series = metric_series(M_DELTA_SERIES, c->name);
 	p->delta_begun = metric_series(M_DELTA_BEGUN, c->name);
 	p->delta_evicted = metric_series(M_DELTA_EVICTED, c->name);
+	p->attributes_left_out = metric_series(M_DESTINATION_LEFT_OUT_ATTRIBUTES, c->name);
 	make_settings(p, c);
 	enum status st = http_exporter_init(&p->http, &kind, c, wake_fd, e);
 	if (st) {

@@ -18,6 +18,7 @@
 #include "gateway/base/xalloc.h"
 #include "gateway/forward/prometheus_point.h"
 #include "gateway/telemetry/any_value.h"
+#include "gateway/telemetry/utf8.h"
 
 enum { NAME_MAX_BYTES = 1 << 20, DELTA = 1, CUMULATIVE = 2 };
 
@@ -39,7 +40,7 @@ const char *prometheus_left_word(enum prometheus_left why)
 const char *prometheus_left_text(enum prometheus_left why)
 {
 	static const char *const texts[PROMETHEUS_LEFT_COUNT] = {
-		[PROMETHEUS_LEFT_NAME] = "the metric's name has no letter or digit",
+		[PROMETHEUS_LEFT_NAME] = "the metric's name has no letter or digit, or is too long",
 		[PROMETHEUS_LEFT_VALUE] =
 			"the data point has no value, or is a delta of no finite one",
 		[PROMETHEUS_LEFT_TEMPORALITY] = "the metric is neither cumulative nor delta",
@@ -47,7 +48,8 @@ const char *prometheus_left_text(enum prometheus_left why)
 		[PROMETHEUS_LEFT_BUCKETS] = "an exponential histogram whose buckets do not add up "
 					    "to its count",
 		[PROMETHEUS_LEFT_ORDER] = "a delta that is not newer than the one before it",
-		[PROMETHEUS_LEFT_LABELS] = "the data point has more than 256 attributes",
+		[PROMETHEUS_LEFT_LABELS] = "the data point has more than 256 attributes, or the "
+					   "name of its service is longer than 64 KiB",
 		[PROMETHEUS_LEFT_DUPLICATE] = "another value of the same series and millisecond "
 					      "replaced it",
 	};
@@ -205,10 +207,9 @@ static enum status summary_point(struct conversion *c, struct bytes message)
 	const struct prometheus_sample s = { .time_ms = point_time_ms(c->point.time_ns),
 					     .start_ms = point_time_ms(c->point.start_ns) };
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
-	while (!st && wire_next(&r, &f))
-		if (f.number == 6 && f.type == WIRE_LEN)
-			st = add_quantile(c, f.bytes, &s);
+	struct bytes quantile;
+	while (!st && wire_next_of(&r, 6, &quantile))
+		st = add_quantile(c, quantile, &s);
 	if (!st)
 		st = point_value(c, POINT_SUM, &s, x.sum, false);
 	return st ? st : point_value(c, POINT_COUNT, &s, (double)x.count, true);
@@ -272,17 +273,18 @@ static enum status name_metric(struct conversion *c, const struct metric_text *t
 	buf_clear(&m->name);
 	enum status st = prometheus_metric_name(naming, t->name, t->unit, m->kind, &m->name);
 	m->is_named = st == ST_OK;
-	if (st == ST_INVALID)
+	if (st == ST_INVALID || st == ST_TOO_LARGE)
 		st = ST_OK;
-	if (st || !c->settings->has_metadata)
+	if (st || !m->is_named || !c->settings->has_metadata)
 		return st;
 	struct buf unit;
 	buf_init(&unit, NAME_MAX_BYTES, NULL);
-	st = prometheus_unit_name(naming, t->unit, &unit);
+	st = prometheus_unit_name(naming, utf8_cut(t->unit, HELP_MAX), &unit);
 	if (!st)
 		st = prometheus_labels_symbol(&c->b->labels, buf_view(&unit), &m->metadata.unit);
 	if (!st)
-		st = prometheus_labels_symbol(&c->b->labels, t->help, &m->metadata.help);
+		st = prometheus_labels_symbol(&c->b->labels, utf8_cut(t->help, HELP_MAX),
+					      &m->metadata.help);
 	buf_done(&unit);
 	return st;
 }
@@ -291,13 +293,12 @@ static enum status convert_data(struct conversion *c, const struct metric_text *
 				const struct metric_kind *k, struct bytes data)
 {
 	struct wire_reader r = wire_reader_of(data);
-	struct wire_field f;
+	struct bytes point;
 	enum status st = read_data(c, k, data);
 	if (!st)
 		st = name_metric(c, t);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 1 && f.type == WIRE_LEN)
-			st = k->point(c, f.bytes);
+	while (!st && wire_next_of(&r, 1, &point))
+		st = k->point(c, point);
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }
 
@@ -327,6 +328,18 @@ static enum status convert_metric(struct conversion *c, struct bytes message)
 
 /* ---- scopes ---- */
 
+/* For one more attribute, the name and its like among them. */
+static bool scope_has_room(struct conversion *c, struct bytes b)
+{
+	if (b.n > ATTRIBUTE_BYTES_MAX - c->scope_bytes ||
+	    c->scope.count >= POINT_ATTRIBUTES_MAX + c->resource.count) {
+		c->tally.attributes++;
+		return false;
+	}
+	c->scope_bytes += b.n;
+	return true;
+}
+
 static enum status scope_attribute(struct conversion *c, struct bytes key_value)
 {
 	static const char prefix[] = "otel_scope_";
@@ -334,6 +347,8 @@ static enum status scope_attribute(struct conversion *c, struct bytes key_value)
 	struct buf name;
 	uint32_t a;
 	uint32_t label;
+	if (!scope_has_room(c, key_value))
+		return ST_OK;
 	enum status st = prometheus_labels_attribute(l, key_value, &a);
 	if (st || !l->attributes[a].label)
 		return st;
@@ -347,9 +362,7 @@ static enum status scope_attribute(struct conversion *c, struct bytes key_value)
 					   &label);
 	buf_done(&name);
 	/* The scope's name, version and schema come later, and win. */
-	if (st || c->scope.count >= POINT_ATTRIBUTES_MAX + c->resource.count)
-		return st;
-	return base_insert(c, &c->scope, label, true);
+	return st ? st : base_insert(c, &c->scope, label, true);
 }
 
 static enum status scope_labels(struct conversion *c, struct bytes scope)
@@ -360,9 +373,9 @@ static enum status scope_labels(struct conversion *c, struct bytes scope)
 	while (!st && wire_next(&r, &f)) {
 		if (f.type != WIRE_LEN)
 			continue;
-		if (f.number == 1)
+		if (f.number == 1 && scope_has_room(c, f.bytes))
 			st = base_add(c, &c->scope, "otel_scope_name", f.bytes, false);
-		else if (f.number == 2)
+		else if (f.number == 2 && scope_has_room(c, f.bytes))
 			st = base_add(c, &c->scope, "otel_scope_version", f.bytes, false);
 		else if (f.number == 3)
 			st = scope_attribute(c, f.bytes);
@@ -374,19 +387,20 @@ static enum status convert_scope(struct conversion *c, struct bytes message)
 {
 	struct wire_reader r = wire_reader_of(message);
 	struct wire_field f;
+	struct bytes metric;
 	enum status st = ST_OK;
 	c->scope.count = c->resource.count;
+	c->scope_bytes = 0;
 	memcpy(c->scope.labels, c->resource.labels, c->resource.count * sizeof(c->scope.labels[0]));
 	while (!st && c->settings->has_scope_labels && wire_next(&r, &f)) {
 		if (f.number == 1 && f.type == WIRE_LEN)
 			st = scope_labels(c, f.bytes);
-		if (f.number == 3 && f.type == WIRE_LEN)
+		if (f.number == 3 && f.type == WIRE_LEN && scope_has_room(c, f.bytes))
 			st = base_add(c, &c->scope, "otel_scope_schema_url", f.bytes, false);
 	}
 	r = wire_reader_of(message);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 2 && f.type == WIRE_LEN)
-			st = convert_metric(c, f.bytes);
+	while (!st && wire_next_of(&r, 2, &metric))
+		st = convert_metric(c, metric);
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }
 
@@ -395,14 +409,13 @@ static enum status convert_scope(struct conversion *c, struct bytes message)
 static enum status convert_resource(struct conversion *c, struct bytes message, struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes scope;
 	memset(x, 0, sizeof(*x));
 	c->first_ns = 0;
 	c->last_ns = 0;
 	enum status st = resource_begin(c, message, x);
-	while (!st && wire_next(&r, &f))
-		if (f.number == 2 && f.type == WIRE_LEN)
-			st = convert_scope(c, f.bytes);
+	while (!st && wire_next_of(&r, 2, &scope))
+		st = convert_scope(c, scope);
 	if (!st && r.fault)
 		st = ST_INVALID;
 	return st ? st : resource_info(c, x);
@@ -423,16 +436,15 @@ static enum status convert_all(struct conversion *c, const struct prometheus_inp
 			       struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(in->otlp);
-	struct wire_field f;
+	struct bytes resource;
 	size_t origin = 0;
 	enum status st = begin(c);
-	while (!st && wire_next(&r, &f)) {
+	while (!st && wire_next_of(&r, 1, &resource)) {
 		size_t end = (size_t)(r.p - in->otlp.p);
 		while (origin + 1 < in->origin_count && in->origins[origin].end < end)
 			origin++;
 		c->received_ns = in->origin_count ? (uint64_t)in->origins[origin].received_ns : 0;
-		if (f.number == 1 && f.type == WIRE_LEN)
-			st = convert_resource(c, f.bytes, x);
+		st = convert_resource(c, resource, x);
 	}
 	return st ? st : r.fault ? ST_INVALID : ST_OK;
 }

@@ -47,6 +47,7 @@ struct prometheus_input {
 
 struct prometheus_tally {
 	uint64_t left_out[PROMETHEUS_LEFT_COUNT]; /* data points */
+	uint64_t attributes; /* of resources and scopes, left out where there are too many */
 };
 
 /* Fills b, which is initialised, and changes. Delta points are added to what delta holds, in

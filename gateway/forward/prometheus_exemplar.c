@@ -86,11 +86,10 @@ static enum status read_exemplar(struct conversion *c, struct bytes message, str
 	if (!st && w.fault)
 		st = ST_INVALID;
 	w = wire_reader_of(message);
-	for (int i = 0; i < EXEMPLAR_LABELS_MAX && !st && wire_next(&w, &f); i++) {
+	struct bytes attribute;
+	for (int i = 0; i < EXEMPLAR_LABELS_MAX && !st && wire_next_of(&w, 7, &attribute); i++) {
 		uint32_t a;
-		if (f.number != 7 || f.type != WIRE_LEN)
-			continue;
-		st = prometheus_labels_attribute(&c->b->labels, f.bytes, &a);
+		st = prometheus_labels_attribute(&c->b->labels, attribute, &a);
 		if (!st)
 			insert_label(c, r, c->b->labels.attributes[a].label);
 	}
@@ -115,13 +114,11 @@ static uint32_t bucket_of(const struct conversion *c, double value)
 enum status point_exemplars(struct conversion *c, uint32_t number, uint32_t series)
 {
 	struct wire_reader w = wire_reader_of(c->point.message);
-	struct wire_field f;
+	struct bytes exemplar;
 	enum status st = ST_OK;
-	while (!st && wire_next(&w, &f)) {
+	while (!st && wire_next_of(&w, number, &exemplar)) {
 		struct reading r = { 0 };
-		if (f.number != number || f.type != WIRE_LEN)
-			continue;
-		st = read_exemplar(c, f.bytes, &r);
+		st = read_exemplar(c, exemplar, &r);
 		if (st || !r.has_value)
 			continue;
 		r.x.labels = r.labels;

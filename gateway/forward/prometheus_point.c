@@ -196,6 +196,10 @@ enum status point_attribute(struct conversion *c, struct bytes key_value)
 {
 	struct point *p = &c->point;
 	uint32_t a;
+	if (p->attribute_count == POINT_ATTRIBUTES_MAX) {
+		p->is_overfull = true;
+		return ST_OK;
+	}
 	enum status st = prometheus_labels_attribute(&c->b->labels, key_value, &a);
 	if (st)
 		return st;
@@ -203,10 +207,7 @@ enum status point_attribute(struct conversion *c, struct bytes key_value)
 	/* Set by ourselves, or empty. */
 	if (name == 0 || name == c->name_symbol || name == c->metric.reserved)
 		return ST_OK;
-	if (p->attribute_count == POINT_ATTRIBUTES_MAX)
-		p->is_overfull = true;
-	else
-		p->attributes[p->attribute_count++] = a;
+	p->attributes[p->attribute_count++] = a;
 	return ST_OK;
 }
 
@@ -344,7 +345,7 @@ bool point_is_sayable(struct conversion *c)
 	enum prometheus_left why = PROMETHEUS_LEFT_COUNT;
 	if (!c->metric.is_named)
 		why = PROMETHEUS_LEFT_NAME;
-	else if (c->point.is_overfull)
+	else if (c->point.is_overfull || c->is_nameless)
 		why = PROMETHEUS_LEFT_LABELS;
 	else if (c->metric.is_unspecified)
 		why = PROMETHEUS_LEFT_TEMPORALITY;

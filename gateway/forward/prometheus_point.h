@@ -11,7 +11,9 @@
 #include "gateway/telemetry/wire.h"
 
 enum {
-	POINT_ATTRIBUTES_MAX = 256, /* of a point, a resource, a scope */
+	POINT_ATTRIBUTES_MAX = 256,      /* of a point, a resource, a scope */
+	ATTRIBUTE_BYTES_MAX = 64 * 1024, /* of a resource, a scope, as OTLP */
+	HELP_MAX = 64 * 1024,
 	BASE_MAX = 2 * POINT_ATTRIBUTES_MAX + 64,
 	POINT_LABELS_MAX = POINT_ATTRIBUTES_MAX + BASE_MAX + 2,
 	FLAG_NO_RECORDED_VALUE = 1
@@ -80,6 +82,8 @@ struct conversion {
 	uint32_t quantile_symbol;
 	struct base resource;
 	struct base scope;
+	size_t scope_bytes; /* of the attributes that are kept */
+	bool is_nameless;   /* the resource: job or instance would be larger than a label can be */
 	struct metric metric;
 	struct point point;
 	uint32_t labels[POINT_LABELS_MAX]; /* of a series */
@@ -158,6 +162,7 @@ MUST_USE enum status point_exemplars(struct conversion *c, uint32_t number, uint
 struct resource {
 	uint32_t attributes[POINT_ATTRIBUTES_MAX];
 	size_t count;
+	size_t bytes;                   /* of the attributes that are kept */
 	struct bytes service_namespace; /* texts */
 	struct bytes service_name;
 	struct bytes service_instance;

@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Of a header's number; garbage is 0. */
 static uint64_t number_of(const char *text)
@@ -70,12 +71,23 @@ static void set_swallowed(const struct http_answer *a, struct export_reply *ret)
 		       a->status);
 }
 
+/* Prometheus before 3.9, without its feature flag, answers 500 to a request with a native
+ * histogram. Nothing that passes: until it is started otherwise every request with one would be
+ * answered so, and all that waits behind it would wait with it. */
+static bool is_without_histograms(const struct http_answer *a, const struct export_reply *r)
+{
+	return a->status == 500 && strstr(r->error, "native histogram") &&
+	       strstr(r->error, "disabled");
+}
+
 enum prometheus_answer prometheus_reply_read(const struct http_answer *a,
 					     const struct prometheus_sent *sent, bool is_2_known,
 					     struct export_reply *ret)
 {
 	uint64_t written;
 	http_reply_read_plain(a, ret);
+	if (is_without_histograms(a, ret))
+		ret->verdict = VERDICT_REFUSED;
 	if (sent->protocol != PROMETHEUS_WRITE_2)
 		return PROMETHEUS_ANSWER_PLAIN;
 	if (read_written(a, &written)) {

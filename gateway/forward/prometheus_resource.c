@@ -6,6 +6,10 @@
  * the resource's points, every two and a half minutes where they span more, so that it is found
  * wherever the points are.
  *
+ * There is room for POINT_ATTRIBUTES_MAX attributes of ATTRIBUTE_BYTES_MAX in all; others are left
+ * out, and counted. Without its name a resource's points are left out: they would be mixed up with
+ * those of others.
+ *
  * target_info never goes back in time: two processes under one job and instance would otherwise
  * make Prometheus refuse the metrics of both (out of order). So there is one per job and instance
  * at a time, and its last time is kept with the sums of deltas. */
@@ -22,19 +26,42 @@ static struct bytes value_of(struct conversion *c, uint32_t attribute)
 	return prometheus_labels_text(l, l->labels[l->attributes[attribute].label].value);
 }
 
+static struct bytes key_of(struct bytes key_value)
+{
+	struct wire_reader r = wire_reader_of(key_value);
+	struct bytes key = { 0 };
+	while (wire_next_of(&r, 1, &key))
+		continue; /* the last one counts */
+	return key;
+}
+
+/* What job and instance are made of; NULL: another attribute. */
+static struct bytes *identity_of(struct resource *x, struct bytes key)
+{
+	return bytes_equal(key, bytes_str("service.name"))        ? &x->service_name :
+	       bytes_equal(key, bytes_str("service.namespace"))   ? &x->service_namespace :
+	       bytes_equal(key, bytes_str("service.instance.id")) ? &x->service_instance :
+								    NULL;
+}
+
+/* What is too much is left out before anything is made of it: a resource of tens of MiB costs no
+ * more than being read. */
 static enum status resource_attribute(struct conversion *c, struct resource *x,
 				      struct bytes key_value)
 {
+	struct bytes *own = identity_of(x, key_of(key_value));
+	bool is_long = key_value.n > ATTRIBUTE_BYTES_MAX - x->bytes;
 	uint32_t a;
+	if (is_long || (!own && x->count == POINT_ATTRIBUTES_MAX)) {
+		/* Under another name its series would be those of somebody else. */
+		c->is_nameless = c->is_nameless || own;
+		c->tally.attributes++;
+		return ST_OK;
+	}
 	enum status st = prometheus_labels_attribute(&c->b->labels, key_value, &a);
 	if (st || !c->b->labels.attributes[a].label)
 		return st;
-	struct bytes key = c->b->labels.attributes[a].key;
-	struct bytes *own =
-		bytes_equal(key, bytes_str("service.name"))        ? &x->service_name :
-		bytes_equal(key, bytes_str("service.namespace"))   ? &x->service_namespace :
-		bytes_equal(key, bytes_str("service.instance.id")) ? &x->service_instance :
-								     NULL;
+	x->bytes += key_value.n;
 	if (own)
 		*own = value_of(c, a);
 	else
@@ -68,22 +95,15 @@ static enum status add_identity(struct conversion *c, struct base *b, const stru
 	return st;
 }
 
-static bool is_identifying(const struct conversion *c, uint32_t attribute)
-{
-	struct bytes key = c->b->labels.attributes[attribute].key;
-	return bytes_equal(key, bytes_str("service.name")) ||
-	       bytes_equal(key, bytes_str("service.namespace")) ||
-	       bytes_equal(key, bytes_str("service.instance.id"));
-}
-
 /* Resource attributes as weak labels of b: all, or without those that job and instance are of. */
-static enum status add_attributes(struct conversion *c, struct base *b, const struct resource *x,
+static enum status add_attributes(struct conversion *c, struct base *b, struct resource *x,
 				  bool has_identifying)
 {
 	uint32_t labels[POINT_ATTRIBUTES_MAX];
 	size_t n = 0;
 	for (size_t i = 0; i < x->count; i++)
-		if (has_identifying || !is_identifying(c, x->attributes[i]))
+		if (has_identifying ||
+		    !identity_of(x, c->b->labels.attributes[x->attributes[i]].key))
 			labels[n++] = x->attributes[i];
 	enum status st = point_join(c, labels, n, &n);
 	for (size_t i = 0; i < n && !st; i++)
@@ -95,16 +115,14 @@ static enum status add_attributes(struct conversion *c, struct base *b, const st
 enum status resource_begin(struct conversion *c, struct bytes message, struct resource *x)
 {
 	struct wire_reader r = wire_reader_of(message);
-	struct wire_field f;
+	struct bytes resource;
 	enum status st = ST_OK;
-	while (!st && wire_next(&r, &f)) {
-		if (f.number != 1 || f.type != WIRE_LEN)
-			continue;
-		struct wire_reader inner = wire_reader_of(f.bytes);
-		struct wire_field g;
-		while (!st && wire_next(&inner, &g))
-			if (g.number == 1 && g.type == WIRE_LEN)
-				st = resource_attribute(c, x, g.bytes);
+	c->is_nameless = false;
+	while (!st && wire_next_of(&r, 1, &resource)) {
+		struct wire_reader inner = wire_reader_of(resource);
+		struct bytes attribute;
+		while (!st && wire_next_of(&inner, 1, &attribute))
+			st = resource_attribute(c, x, attribute);
 		if (!st && inner.fault)
 			st = ST_INVALID;
 	}

@@ -213,12 +213,15 @@ static enum status sort_exemplars(struct prometheus_batch *b, struct prometheus_
 enum status prometheus_series_finish(struct prometheus_batch *b)
 {
 	enum status st = ST_OK;
+	b->oldest_ms = INT64_MAX;
 	for (uint32_t i = 1; i < b->series_count && !st; i++) {
 		struct prometheus_series *s = &b->series[i];
 		if (s->is_unsorted)
 			st = sort_samples(b, s);
 		if (!st)
 			st = sort_exemplars(b, s);
+		if (!st && s->first && b->samples[s->first].time_ms < b->oldest_ms)
+			b->oldest_ms = b->samples[s->first].time_ms;
 		for (uint32_t k = s->first; k; k = b->samples[k].next) {
 			if (s->has_histograms)
 				b->histograms++;

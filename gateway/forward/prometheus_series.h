@@ -87,6 +87,7 @@ struct prometheus_batch {
 	/* After prometheus_series_finish: */
 	uint64_t values;     /* samples to be sent */
 	uint64_t histograms; /* native ones to be sent */
+	int64_t oldest_ms;   /* of what is to be sent; INT64_MAX: nothing is */
 	uint64_t duplicates; /* records whose sample another of the same time replaced */
 };
 

@@ -323,9 +323,13 @@ enum status prometheus_write(enum prometheus_protocol protocol, const struct pro
 			     struct buf *out)
 {
 	struct writing x = { .b = b, .is_2 = protocol == PROMETHEUS_WRITE_2 };
+	size_t start = out->n;
 	enum status st = x.is_2 ? append_symbols(&x, out) : ST_OK;
-	for (uint32_t i = 1; i < b->series_count && !st; i++)
+	for (uint32_t i = 1; i < b->series_count && !st; i++) {
 		if (b->series[i].first)
 			st = append_series(&x, &b->series[i], out);
+		if (!st && out->n - start > PROMETHEUS_WRITE_MAX)
+			st = ST_TOO_LARGE;
+	}
 	return st;
 }

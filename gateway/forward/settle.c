@@ -10,6 +10,11 @@
  * The counters of what was sent are moved when the outcome is committed, so that after a crash they
  * and the books agree about which side of it a batch was on.
  *
+ * (4) The dead parts of a batch that was split are payloads of their own, and a full queue may have
+ * no room for them, where others still need the old one. They are kept for PARTED_TRIES_MAX tries;
+ * then the batch is kept whole, as a dead letter of the records that nobody took, with words that
+ * say how many were. That needs no room.
+ *
  * An attempt that failed is only counted (attempts, last_status, last_error of the rows): losing
  * one of these is harmless, and they are not kept. */
 #include "gateway/forward/settle.h"
@@ -20,6 +25,10 @@
 #include "gateway/base/xalloc.h"
 
 #define GIVE_AGAIN_NS (NS_PER_S)
+enum {
+	PARTED_TRIES_MAX = 3,
+	PART_BYTES_MAX = 16 << 20 /* and what one more batch comes to */
+};
 
 struct settling {
 	struct settling *next;
@@ -35,6 +44,9 @@ struct settling {
 	struct settle_dead_part *parts; /* of a batch that was split */
 	struct settle_part *views;
 	size_t part_count;
+	size_t part_bytes;
+	struct claim claim; /* of these parts */
+	int full;           /* times that there was no room for it */
 };
 
 static const enum metric sent_metrics[SIGNAL_COUNT] = {
@@ -177,12 +189,36 @@ void settle_attempt(struct settler *s, const struct export *x)
 	settle_all(s, x, SETTLE_RETRY);
 }
 
-void settle_batch_dead(struct settler *s, const struct claim *c, int status, const char *reason)
+/* What was taken before is no part of the outcome. */
+static void set_taken(struct settling *t, const struct claim *c, struct export_taken taken)
+{
+	struct settle_item *item = &t->settlement->items[0];
+	item->taken_records = taken.records;
+	item->rejected_records = taken.rejected;
+	t->sent = taken.records - taken.rejected;
+	t->failed = c->records > t->sent ? c->records - t->sent : 0;
+}
+
+static void set_dead(struct settling *t, const struct claim *c, int status, const char *reason)
+{
+	struct settlement *s = t->settlement;
+	uint32_t taken = s->items[0].taken_records;
+	s->items[0].outcome = SETTLE_DEAD;
+	s->status = status;
+	if (taken)
+		(void)snprintf(s->error, sizeof(s->error),
+			       "%.380s; %u of the %u records of this batch were taken before",
+			       reason, taken, c->batch_records);
+	else
+		(void)snprintf(s->error, sizeof(s->error), "%s", reason);
+}
+
+void settle_batch_dead(struct settler *s, const struct claim *c, struct export_taken taken,
+		       int status, const char *reason)
 {
 	struct settling *t = settling_one(s, c, SETTLE_DEAD);
-	t->settlement->status = status;
-	(void)snprintf(t->settlement->error, sizeof(t->settlement->error), "%s", reason);
-	t->failed = c->records;
+	set_taken(t, c, taken);
+	set_dead(t, c, status, reason);
 	give_outcome(s, t);
 }
 
@@ -196,6 +232,7 @@ void settle_split(struct settler *s, const struct claim *c, int64_t rejected, co
 	for (size_t i = 0; i < count; i++) {
 		views[i] = parts[i].part;
 		failed += views[i].records;
+		t->part_bytes += parts[i].body.cap;
 	}
 	item->rejected_records = rejected < c->records ? (uint32_t)rejected : c->records;
 	failed += item->rejected_records;
@@ -207,7 +244,41 @@ void settle_split(struct settler *s, const struct claim *c, int64_t rejected, co
 	t->part_count = count;
 	t->failed = failed < c->records ? failed : c->records;
 	t->sent = c->records - t->failed;
+	t->claim = *c;
+	s->part_bytes += t->part_bytes;
 	give_outcome(s, t);
+}
+
+bool settle_has_room(const struct settler *s)
+{
+	return s->part_bytes < PART_BYTES_MAX;
+}
+
+static void forget_parts(struct settler *s, struct settling *t)
+{
+	s->part_bytes -= t->part_bytes;
+	t->part_bytes = 0;
+	settle_parts_free(t->parts, t->part_count);
+	free(t->views);
+	t->parts = NULL;
+	t->views = NULL;
+	t->part_count = 0;
+}
+
+/* (4) Nothing else changes: what is counted as sent and as failed stays so. */
+static void keep_whole(struct settler *s, struct settling *t)
+{
+	struct settle_item *item = &t->settlement->items[0];
+	char reason[SETTLE_ERROR_MAX];
+	int status = t->parts[0].part.status;
+	(void)snprintf(reason, sizeof(reason),
+		       "%.300s; not kept apart, for the queue has no room for it",
+		       t->parts[0].error);
+	item->taken_records = (uint32_t)t->sent + item->rejected_records;
+	item->parts = NULL;
+	item->part_count = 0;
+	set_dead(t, &t->claim, status, reason);
+	forget_parts(s, t);
 }
 
 void settle_moved(struct settler *s, const struct claim *c, int64_t to_destination_id)
@@ -217,9 +288,12 @@ void settle_moved(struct settler *s, const struct claim *c, int64_t to_destinati
 	give_outcome(s, t);
 }
 
-void settle_unreadable(struct settler *s, const struct claim *c)
+void settle_unreadable(struct settler *s, const struct claim *c, struct export_taken taken)
 {
-	give_outcome(s, settling_one(s, c, SETTLE_UNREADABLE));
+	struct settling *t = settling_one(s, c, SETTLE_UNREADABLE);
+	set_taken(t, c, taken);
+	t->failed = taken.rejected;
+	give_outcome(s, t);
 }
 
 void settle_expired(struct settler *s, const struct claim *members, size_t count)
@@ -241,10 +315,14 @@ static void committed(struct settler *s, struct settling *t)
 	series_add(s->sent[t->signal], (double)t->sent);
 	series_add(s->failed[t->signal], (double)t->failed);
 	s->unsettled--;
+	forget_parts(s, t);
 }
 
 static void keep(struct settler *s, struct settling *t)
 {
+	bool is_full = t->result == ST_FULL || t->result == ST_NO_SPACE;
+	if (is_full && t->part_count && ++t->full >= PARTED_TRIES_MAX)
+		keep_whole(s, t);
 	struct settling **end = &s->waiting;
 	while (*end)
 		end = &(*end)->next;

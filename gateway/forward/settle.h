@@ -14,8 +14,9 @@ struct settler {
 	struct chan *chan; /* settlements come back through it */
 	struct claim_window *window;
 	int64_t destination_id;
-	size_t at_writer; /* given, not yet back */
-	size_t unsettled; /* outcomes that are not committed yet, at the writer or waiting */
+	size_t at_writer;  /* given, not yet back */
+	size_t part_bytes; /* of dead parts that are not committed yet */
+	size_t unsettled;  /* outcomes that are not committed yet, at the writer or waiting */
 	struct settling *waiting; /* to be given again, oldest first */
 	int64_t retry_ns;         /* mono, when */
 	struct series *sent[SIGNAL_COUNT];
@@ -33,8 +34,10 @@ void settle_done(struct settler *s);
 void settle_delivered(struct settler *s, const struct export *x);
 /* The members become dead letters with the reply's status and reason. */
 void settle_dead(struct settler *s, const struct export *x);
-/* One batch becomes a dead letter; status 0: without an answer. */
-void settle_batch_dead(struct settler *s, const struct claim *c, int status, const char *reason);
+/* One batch becomes a dead letter, but for what was taken of it before; status 0: without an
+ * answer. */
+void settle_batch_dead(struct settler *s, const struct claim *c, struct export_taken taken,
+		       int status, const char *reason);
 /* Records of one batch that died while its others were taken. */
 struct settle_dead_part {
 	struct settle_part part; /* its texts and its body point to what follows */
@@ -47,11 +50,13 @@ struct settle_dead_part {
  * the parts, which are from malloc. */
 void settle_split(struct settler *s, const struct claim *c, int64_t rejected, const char *reason,
 		  struct settle_dead_part *parts, size_t count);
+/* False: so many dead parts are on their way already that the next have to wait. */
+bool settle_has_room(const struct settler *s);
 void settle_parts_free(struct settle_dead_part *parts, size_t count);
 /* The batch is owed to another destination from now on. */
 void settle_moved(struct settler *s, const struct claim *c, int64_t to_destination_id);
 /* The batch's payload was not found: lost by damage, or gone with its delivery. */
-void settle_unreadable(struct settler *s, const struct claim *c);
+void settle_unreadable(struct settler *s, const struct claim *c, struct export_taken taken);
 /* These members of an export are past their queue.max_age: they are not sent. */
 void settle_expired(struct settler *s, const struct claim *members, size_t count);
 /* Count an attempt. The members stay claimed; should it not be committed, it is forgotten. */

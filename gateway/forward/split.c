@@ -9,9 +9,10 @@
  *   members     [0, n) of the export; a single one that is refused goes on as
  *   records     [0, records) of that batch, on a stack of its own
  *
- * Bounds: SPLIT_REFUSALS_MAX refusals for the batches and as many for the records of each (what is
- * taken in between was worth sending); and SPLIT_BARREN_MAX while nothing at all was taken, since a
- * backend that refuses everything (a wrong URL) is found out no better by more. When no record of
+ * Bounds: SPLIT_REFUSALS_MAX refusals for the records of a batch, and as many in a row for batches
+ * (where something is taken in between, it is worth going on); and SPLIT_BARREN_MAX while nothing
+ * at all was taken, since a backend that refuses everything (a wrong URL) is found out no better by
+ * more. When no record of
  * one batch was taken, the next ones die whole, until something is taken. What is undecided at a
  * bound dies together, with words that say so. What is refused for its size says nothing about the
  * other half.
@@ -40,7 +41,7 @@ struct range {
 struct stack {
 	struct range ranges[DEPTH_MAX];
 	size_t depth;
-	int refusals;
+	int refusals;     /* of batches: since something was taken */
 	bool is_fruitful; /* something of it was taken */
 };
 
@@ -61,6 +62,7 @@ struct split {
 	bool is_in_batch;
 	size_t batch;
 	struct stack records;
+	uint32_t taken;
 	int64_t rejected;
 	char rejected_reason[SETTLE_ERROR_MAX];
 	struct found found[SPLIT_RANGES_MAX];
@@ -165,6 +167,7 @@ static void end_batch(struct split *s, const char *why)
 		return;
 	}
 	s->batches.is_fruitful = true;
+	s->batches.refusals = 0;
 	s->told = SPLIT_PARTED;
 	s->settling = (struct split_piece){ .first = s->batch, .count = 1 };
 }
@@ -178,7 +181,7 @@ static void end_records(struct split *s)
 	if (k->is_fruitful) {
 		uint32_t first = top(k)->first;
 		struct select_range rest = { .first = first,
-					     .count = s->members[s->batch].records - first };
+					     .count = s->members[s->batch].batch_records - first };
 		struct export_reply reply = with_words(&s->reply, why);
 		add_found(s, rest, &reply);
 	}
@@ -193,12 +196,12 @@ static void end_batches(struct split *s)
 	uint32_t first = top(k)->first;
 	uint32_t end = k->ranges[0].first + k->ranges[0].count;
 	k->depth = 0;
-	tell_dead(s, first, end - first, "not tried alone, as all before it were refused");
+	tell_dead(s, first, end - first, "not tried alone, as those before it were refused");
 }
 
 static void begin_batch(struct split *s, size_t batch, bool is_refusal)
 {
-	struct range all = { .count = s->members[batch].records };
+	struct range all = { .count = s->members[batch].batch_records };
 	bool is_hopeless = s->is_suspicious || s->had_barren;
 	if (all.count <= 1 || (is_hopeless && !s->batches.is_fruitful)) {
 		tell_dead(s, batch, 1, NULL);
@@ -207,6 +210,7 @@ static void begin_batch(struct split *s, size_t batch, bool is_refusal)
 	s->is_in_batch = true;
 	s->batch = batch;
 	s->records = (struct stack){ 0 };
+	s->taken = 0;
 	s->rejected = 0;
 	s->rejected_reason[0] = '\0';
 	s->found_count = 0;
@@ -247,6 +251,16 @@ size_t split_members(const struct split *s, const struct split_piece *piece, str
 		if (!s->is_gone[i])
 			ret[n++] = s->members[i];
 	return n;
+}
+
+struct export_taken split_taken(const struct split *s, int64_t batch_id)
+{
+	if (!s->is_in_batch || s->members[s->batch].batch_id != batch_id)
+		return (struct export_taken){ 0 };
+	return (struct export_taken){
+		.records = s->taken,
+		.rejected = s->rejected < s->taken ? (uint32_t)s->rejected : s->taken,
+	};
 }
 
 void split_drop(struct split *s, int64_t batch_id)
@@ -296,8 +310,14 @@ void split_delivered(struct split *s, int64_t rejected)
 {
 	struct stack *k = s->is_in_batch ? &s->records : &s->batches;
 	s->is_suspicious = false; /* it takes data: the others are looked into in earnest */
-	if (s->is_in_batch)
-		s->rejected += rejected;
+	if (s->is_in_batch) {
+		uint32_t count = top(k)->count;
+		s->taken += count;
+		/* What it says beyond that is not of this piece. */
+		s->rejected += rejected < count ? rejected : count;
+	} else {
+		k->refusals = 0;
+	}
 	top_delivered(k, rejected == 0);
 }
 

@@ -47,6 +47,8 @@ struct split *split_new(const struct export *x, bool is_suspicious);
 void split_free(struct split *s);
 /* The members of a piece that are still there. Copies; returns how many. */
 size_t split_members(const struct split *s, const struct split_piece *piece, struct claim *ret);
+/* What was taken of this member, if it is the one that is being taken apart. */
+struct export_taken split_taken(const struct split *s, int64_t batch_id);
 /* A member was settled by other means (it is damaged, it is gone). */
 void split_drop(struct split *s, int64_t batch_id);
 
@@ -59,7 +61,7 @@ void split_refused(struct split *s, const struct export_reply *reply);
 /* None of the piece's members is there any more. */
 void split_skipped(struct split *s);
 /* The members of the piece (or of SPLIT_PARTED) cannot be taken apart: they die whole for this
- * reason. */
+ * reason, but for what split_taken says. */
 void split_give_up(struct split *s, const char *why);
 /* What SPLIT_DEAD or SPLIT_PARTED told is on its way. */
 void split_settled(struct split *s);

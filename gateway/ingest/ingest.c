@@ -15,15 +15,16 @@
 #include <stdlib.h>
 
 #include "gateway/base/compression.h"
+#include "gateway/base/config.h"
 #include "gateway/base/container.h"
 #include "gateway/base/metrics.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/ingest/preparer.h"
 #include "gateway/telemetry/json.h"
 
-/* Body, its decompressed form and its enriched copy may exist at a time. A light request is one
- * whose worst case takes the receiver's thread a few milliseconds. */
-enum { COPIES_MAX = 3, ARENA_MIN = 4 << 20, LIGHT_BYTES = 1 << 20 };
+/* Body, its decompressed form and its enriched copy may exist at a time (CONFIG_MESSAGE_COPIES). A
+ * light request is one whose worst case takes the receiver's thread a few milliseconds. */
+enum { ARENA_MIN = 4 << 20, LIGHT_BYTES = 1 << 20 };
 enum { TRANSPORT_GRPC, TRANSPORT_HTTP, TRANSPORT_COUNT };
 
 struct ingest {
@@ -100,7 +101,7 @@ size_t ingest_in_flight(struct ingest *in)
 
 size_t ingest_max_message_bytes(const struct ingest *in)
 {
-	return in->in_flight.max / COPIES_MAX;
+	return in->in_flight.max / CONFIG_MESSAGE_COPIES;
 }
 
 void ingest_call_init(struct ingest *in, struct ingest_call *call, size_t max_message_bytes)

@@ -249,8 +249,10 @@ static bool accept_one(struct worker *w)
 				 r->max_connections, LOG_QUOTE(reason));
 		return true;
 	}
-	/* Closes fd where it fails. */
+	/* Closes fd where it fails. From 1.0 on libmicrohttpd only notes the connection, and tells
+	 * of it in its next turn: it must be counted before another one is judged. */
 	(void)MHD_add_connection(w->daemon, fd, (struct sockaddr *)&from, n);
+	(void)MHD_run_wait(w->daemon, 0);
 	return true;
 }
 

@@ -72,6 +72,18 @@ static inline bool wire_next(struct wire_reader *r, struct wire_field *ret)
 	return true;
 }
 
+/* The next message, string or bytes field of this number, past all others. False as wire_next. */
+static inline bool wire_next_of(struct wire_reader *r, uint32_t number, struct bytes *ret)
+{
+	struct wire_field f;
+	while (wire_next(r, &f))
+		if (f.number == number && f.type == WIRE_LEN) {
+			*ret = f.bytes;
+			return true;
+		}
+	return false;
+}
+
 /* What a number occupies as a varint: 1 to 10. */
 static inline size_t wire_varint_size(uint64_t v)
 {

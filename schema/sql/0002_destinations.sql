@@ -29,6 +29,9 @@ CREATE INDEX losses_boot ON losses (boot) WHERE boot IS NOT NULL;  -- which rows
 -- Of a damaged file: its totals were taken over (1), and the rows of its ledger below this id.
 ALTER TABLE salvages ADD COLUMN next_loss_id INTEGER NOT NULL DEFAULT 0;
 
+-- Of a full queue the dead letters of one class go first, however many others there are.
+CREATE INDEX deliveries_dead_class ON deliveries (destination_id, priority, batch_id) WHERE state = 'dead';
+
 -- Bytes on the wire, by day and month (UTC), so that a budget survives a restart.
 CREATE TABLE uplink_usage (
 	uplink TEXT NOT NULL,

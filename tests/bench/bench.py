@@ -221,54 +221,80 @@ class Bench:
                 "drain_per_s": sent / took, "first_delivery_s": first, "load": load}
 
     def destinations(self):
-        """A backlog to a local sink, by kind of destination, and what a record of it costs the gateway. otlp_grpc goes to
-        another gateway, which commits it."""
+        """A backlog of 2 GB to a local sink, by kind of destination: alone, and while 50,000 records/s are taken in. One
+        queue for each signal, and one of its destinations at a time. otlp_grpc goes to another gateway, which commits it."""
         sink = subprocess.Popen([self.tests / "bench_sink"], stdout=subprocess.PIPE, text=True)
         url = "http://127.0.0.1:" + sink.stdout.readline().strip()
         other = Gateway(self, "destinations: {gone: {kind: otlp_http, endpoint: \"http://127.0.0.1:9\"}}")
-        kinds = [
-            ("otlp_http, gzip", "traces", f"kind: otlp_http, endpoint: \"{url}\""),
-            ("otlp_http, zstd", "traces", f"kind: otlp_http, endpoint: \"{url}\", compression: zstd"),
-            ("otlp_grpc, zstd", "traces",
-             f"kind: otlp_grpc, endpoint: \"http://127.0.0.1:{other.ports['grpc']}\", compression: zstd"),
-            ("prometheus, 1.0", "metrics",
-             f"kind: prometheus, endpoint: \"{url}/api/v1/write\", prometheus: {{protocol: \"1.0\"}}"),
-            ("loki, protobuf", "logs", f"kind: loki, endpoint: \"{url}\""),
-            ("loki, json", "logs", f"kind: loki, endpoint: \"{url}\", loki: {{format: json}}"),
-            ("file", "logs", "kind: file, path: \"{dir}/out.jsonl\""),
-        ]
-        rows, out = [], {}
-        for name, sig, destination in kinds:
-            figures = self.destination(sig, destination)
-            out[name] = figures
-            rows.append([name, sig, f"{figures['records']:,.0f}", f"{figures['per_s']:,.0f}", f"{figures['us']:.2f}",
-                         f"{figures['rss'] / 1e6:.0f} MB"])
+        kinds = {
+            "traces": {
+                "otlp_http, gzip": f"kind: otlp_http, endpoint: \"{url}\"",
+                "otlp_http, zstd": f"kind: otlp_http, endpoint: \"{url}\", compression: zstd",
+                "otlp_grpc, zstd": f"kind: otlp_grpc, endpoint: \"http://127.0.0.1:{other.ports['grpc']}\", compression: zstd",
+            },
+            "metrics": {
+                "prometheus, 1.0": f"kind: prometheus, endpoint: \"{url}/api/v1/write\", prometheus: {{protocol: \"1.0\"}}",
+                "prometheus, 2.0": f"kind: prometheus, endpoint: \"{url}/api/v1/write\", prometheus: {{protocol: \"2.0\"}}",
+            },
+            "logs": {
+                "loki, protobuf": f"kind: loki, endpoint: \"{url}\"",
+                "loki, json": f"kind: loki, endpoint: \"{url}\", loki: {{format: json}}",
+                "file": "kind: file, path: \"{dir}/out.jsonl\"",
+            },
+        }
+        out = {}
+        for sig, destinations in kinds.items():
+            out.update(self.drain(sig, destinations))
         other.stop()
         sink.terminate()
         sink.communicate()
-        table(["destination", "signal", "backlog", "records/s", "us CPU a record", "peak RSS"], rows)
+        table(["destination", "signal", "backlog", "records/s", "us CPU a record", "records/s while ingesting",
+               "ack p50 / p95 ms meanwhile", "peak RSS"],
+              [[name, f["signal"], f"{f['queued'] / 1e9:.1f} GB", f"{f['per_s']:,.0f}", f"{f['us']:.2f}",
+                f"{f['per_s_ingesting']:,.0f}", f"{f['load']['p50_ms']:.1f} / {f['load']['p95_ms']:.1f}",
+                f"{f['rss'] / 1e6:.0f} MB"] for name, f in out.items()])
         return out
 
-    def destination(self, sig, destination):
+    def drain(self, sig, kinds):
+        """Fills a queue for several destinations that are paused, and lets them drain one by one."""
         directory = tempfile.mkdtemp(prefix="bench-", dir=self.work)
-        gateway = Gateway(self, "destinations: {out: {%s}}\nroutes: [{match: {signal: %s}, to: out}]"
-                          % (destination.replace("{dir}", directory), sig), directory)
-        gateway.post("/api/v1/destinations/out/pause")
+        names = {f"out{i}": kind for i, kind in enumerate(kinds)}
+        blocks = ", ".join(f"{name}: {{{kinds[kind].replace('{dir}', directory)}}}" for name, kind in names.items())
+        gateway = Gateway(self, f"destinations: {{{blocks}}}\nroutes: [{{match: {{signal: {sig}}}, to: [{', '.join(names)}]}}]",
+                          directory)
         flags = {"traces": {}, "metrics": {"metrics": True}, "logs": {"logs": True}}[sig]
-        self.load(gateway, records=100, connections=2, streams=16, seconds=self.seconds / 2, **flags)
-        waiting = gateway.metric("tidegate_destination_queued_records")
-        gateway.reset_peak()
-        cpu, start = gateway.cpu(), time.monotonic()
-        gateway.post("/api/v1/destinations/out/resume")
-        end = start + 120
-        while gateway.metric("otelcol_exporter_sent_(?:spans|metric_points|log_records)") < waiting:
-            if time.monotonic() > end:
-                sys.exit(f"{destination}: not delivered\n" + "".join(gateway.log[-20:]))
-            time.sleep(0.02)
-        took, cpu = time.monotonic() - start, gateway.cpu() - cpu
-        rss = gateway.memory("VmHWM")
+        for name in names:
+            gateway.post(f"/api/v1/destinations/{name}/pause")
+        goal = 2e8 if self.quick else 2e9
+        while gateway.metric("tidegate_queue_file_bytes") < goal:
+            self.load(gateway, records=100, connections=4, streams=64, seconds=5, **flags)
+        out = {}
+        for name, kind in names.items():
+            queued = gateway.metric("tidegate_queue_file_bytes")
+            gateway.reset_peak()
+            gateway.post(f"/api/v1/destinations/{name}/resume")
+            alone = self.sent_within(gateway, self.seconds)
+            load = {}
+            busy = self.sent_within(gateway, self.seconds, lambda: load.update(
+                self.load(gateway, records=100, connections=4, streams=64, rate=50000, **flags)))
+            gateway.post(f"/api/v1/destinations/{name}/pause")
+            out[kind] = {"signal": sig, "queued": queued, "per_s": alone["per_s"], "us": alone["us"],
+                         "per_s_ingesting": busy["per_s"], "load": load, "rss": gateway.memory("VmHWM")}
         gateway.stop()
-        return {"records": waiting, "per_s": waiting / took, "us": cpu / waiting * 1e6, "rss": rss}
+        return out
+
+    @staticmethod
+    def sent_within(gateway, seconds, meanwhile=None):
+        """Records that left within so many seconds, and the gateway's CPU for each."""
+        sent = "otelcol_exporter_sent_(?:spans|metric_points|log_records)"
+        before, cpu, start = gateway.metric(sent), gateway.cpu(), time.monotonic()
+        if meanwhile:
+            meanwhile()
+        else:
+            time.sleep(seconds)
+        took = time.monotonic() - start
+        count = max(1, gateway.metric(sent) - before)
+        return {"per_s": count / took, "us": (gateway.cpu() - cpu) / count * 1e6}
 
     def convert(self):
         """Conversion alone, for destinations that do not take OTLP: one core, no network."""

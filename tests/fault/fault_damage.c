@@ -18,19 +18,18 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/log.h"
-#include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "storage/salvage.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
 enum pattern { FLIPPED, ZEROED, NOISE, CUT, PATTERN_COUNT };
-enum { SETTLED = 295, REQUESTS = 300, PAGE = 4096, SEEDS = 2, SALVAGE_S = 90, LATE_ID = 4000 };
+enum { SETTLED = 295, REQUESTS = 300, PAGE = 4096, SEEDS = 2, LATE_ID = 4000 };
 
 /* Which page: `where` is a condition on dbstat; `max_missing` is (3): requests that may be missing
  * at one destination, -1 for all. */
@@ -260,10 +259,9 @@ static bool damage(const struct damage_row *row, int pattern, uint64_t seed)
 
 static void await_salvage(struct writer *w, const char *what)
 {
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
-	while (writer_is_degraded(w) && now_mono_ns() < deadline)
-		(void)nanosleep(&moment, NULL);
+	int64_t end = patience_end_ns();
+	while (writer_is_degraded(w) && patience_pause(end))
+		;
 	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
 }
 
@@ -317,16 +315,13 @@ static void check_ledger(bool is_exact, int missing, const char *what)
 static void put_late(struct writer *w, bool is_at_once, const char *what)
 {
 	enum status st;
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	int64_t end = patience_end_ns();
 	const struct client_request late = {
 		.id = LATE_ID, .records = 1, .size = 100, .destinations = 1
 	};
 	client_put(w, &late, 1, &st, NULL);
-	while (st && !is_at_once && now_mono_ns() < deadline) {
-		(void)nanosleep(&moment, NULL);
+	while (st && !is_at_once && patience_pause(end))
 		client_put(w, &late, 1, &st, NULL);
-	}
 	ck_assert_msg(st == ST_OK, "%s: the first put gets %s", what, status_name(st));
 }
 
@@ -416,5 +411,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	return run_loop("damage", a_damaged_file_never_stops_the_start_and_is_salvaged,
-			(int)(sizeof(rows) / sizeof(rows[0])), 400);
+			(int)(sizeof(rows) / sizeof(rows[0])));
 }

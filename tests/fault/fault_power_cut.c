@@ -10,9 +10,7 @@
  *   (2) integrity_check is ok, every payload matches its checksum, the balance is 0
  *   (3) a request that was acknowledged before the cut is owed to each of its destinations, once,
  *       unless a settlement of its batch had been given before the cut
- *   (4) a settlement that was acknowledged before the cut is not undone
- *
- * Equal images with an equal oracle are checked once. */
+ *   (4) a settlement that was acknowledged before the cut is not undone */
 #include <stdio.h>
 
 #include "gateway/base/log.h"
@@ -21,7 +19,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/queue_client.h"
 
-enum { ROUNDS = 24, IDS = 128, DESTINATIONS = 2, SEEN_MAX = 1 << 16 };
+enum { ROUNDS = 24, IDS = 128, DESTINATIONS = 2 };
 enum mark { MARK_ACKED, MARK_SETTLE_GIVEN, MARK_SETTLED };
 
 /* What the run did. A batch's settlement is marked with batch * DESTINATIONS + slot. */
@@ -37,11 +35,10 @@ static struct {
 	bool is_acked[IDS];
 	bool is_settle_given[IDS][DESTINATIONS];
 	bool is_settled[IDS][DESTINATIONS];
-	uint64_t version; /* counts changes */
 } oracle;
 
 static struct facts facts;
-static uint64_t seen[SEEN_MAX];
+static char dir[CLIENT_PATH_SIZE];
 
 static void on_done(int64_t id, enum status st)
 {
@@ -49,7 +46,7 @@ static void on_done(int64_t id, enum status st)
 		vfs_log_mark(MARK_ACKED, id);
 }
 
-static struct writer *open_writer(const char *dir)
+static struct writer *open_writer(void)
 {
 	char path[CLIENT_PATH_SIZE + 16];
 	struct err e = { 0 };
@@ -107,12 +104,12 @@ static void settle_one(struct writer *w, const char *path, int64_t id, enum sett
 		vfs_log_mark(MARK_SETTLED, batch * DESTINATIONS + slot);
 }
 
-static void record_run(const char *dir)
+static void record_run(void)
 {
 	char path[CLIENT_PATH_SIZE + 16];
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	vfs_log_start();
-	struct writer *w = open_writer(dir);
+	struct writer *w = open_writer();
 	EXPECT_OK(writer_start(w, NULL));
 	for (int round = 0; round < ROUNDS; round++) {
 		put_some(w, round);
@@ -134,12 +131,11 @@ static void record_run(const char *dir)
 
 /* ---- the oracle ---- */
 
-static void learn_mark(const struct vfs_event *event)
+static bool learn_mark(const struct vfs_event *event)
 {
-	oracle.version++;
 	if (event->mark == MARK_ACKED) {
 		oracle.is_acked[event->id] = true;
-		return;
+		return true;
 	}
 	int64_t batch = event->id / DESTINATIONS;
 	int64_t slot = event->id % DESTINATIONS;
@@ -151,6 +147,7 @@ static void learn_mark(const struct vfs_event *event)
 		else
 			oracle.is_settle_given[id][slot] = true;
 	}
+	return true;
 }
 
 /* (3) and (4) of one request at one destination. */
@@ -169,11 +166,11 @@ static void check_request(int id, int slot, const char *what)
 		ck_assert_msg(!there, "%s: request %d was settled and is back", what, id);
 }
 
-static void check_image(const char *dir, const char *what)
+static void check_image(const char *what)
 {
 	char path[CLIENT_PATH_SIZE + 16];
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
-	struct writer *w = open_writer(dir);
+	struct writer *w = open_writer();
 	ck_assert_msg(!writer_is_degraded(w), "%s: taken for damaged", what);
 	writer_stop(w);
 	ck_assert_msg(facts_read(path, &facts), "%s: unreadable: %s", what, facts.problem);
@@ -185,47 +182,19 @@ static void check_image(const char *dir, const char *what)
 			check_request(id, slot, what);
 }
 
-/* True the first time. */
-static bool is_new(uint64_t hash)
-{
-	hash = hash ? hash : 1;
-	size_t i = hash % SEEN_MAX;
-	while (seen[i] && seen[i] != hash)
-		i = (i + 1) % SEEN_MAX;
-	bool is_first = !seen[i];
-	seen[i] = hash;
-	return is_first;
-}
-
 START_TEST(a_power_cut_at_any_write_loses_nothing_acknowledged)
 {
-	char dir[CLIENT_PATH_SIZE];
-	int images = 0;
+	const struct crash_cuts cuts = { .dir = dir,
+					 .variants = CRASH_ALL_VARIANTS,
+					 .learn = learn_mark,
+					 .check = check_image };
 	client_make_dir(dir, sizeof(dir), "power");
-	record_run(dir);
-	struct crash_disk *disk = crash_disk_new();
-	for (size_t i = 0; i < vfs_log_count(); i++) {
-		const struct vfs_event *event = vfs_log_event(i);
-		crash_disk_advance(disk, event);
-		if (event->kind == VFS_MARK)
-			learn_mark(event);
-		for (int v = 0; v < CRASH_VARIANT_COUNT; v++) {
-			char what[64];
-			uint64_t hash = crash_disk_cut(disk, (enum crash_variant)v, i);
-			if (!is_new(hash ^ oracle.version * UINT64_C(0x9e3779b97f4a7c15)))
-				continue;
-			(void)snprintf(what, sizeof(what), "event %zu of %zu, %s", i,
-				       vfs_log_count(), crash_variant_text((enum crash_variant)v));
-			crash_disk_write(disk, dir);
-			check_image(dir, what);
-			images++;
-		}
-	}
+	record_run();
+	int images = crash_cut_everywhere(&cuts);
 	/* The test itself: it must have cut within checkpoints, not only within the WAL. */
 	printf("power cut: %zu events, %d images, %d requests\n", vfs_log_count(), images,
 	       run.count);
 	ck_assert_int_gt(images, 500);
-	crash_disk_free(disk);
 	vfs_log_clear();
 	client_remove_dir(dir);
 }
@@ -238,5 +207,5 @@ int main(void)
 	fault_vfs_install();
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = { a_power_cut_at_any_write_loses_nothing_acknowledged };
-	return run_cases_within("power_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases("power_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

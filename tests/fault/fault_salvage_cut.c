@@ -1,26 +1,38 @@
-/* fault_salvage_cut.c - the power goes while a damaged file is salvaged, and each batch comes over
- * once.
+/* fault_salvage_cut.c - the power goes, or the disk fails, while a damaged file is salvaged, and
+ * each batch comes over once.
  *
  * A file with one leaf of its payloads zeroed is set aside and salvaged, and all that the new file
  * gets is recorded. Then the run is cut at every event: the new file is laid out as the disk would
  * hold it, the damaged one beside it (it is never written), and the gateway starts again. When its
  * salvage ends, the queue holds what the run that was not cut held: every request as often, and the
- * same books. What an operator paused is paused from the first moment on. */
+ * same books, and what an operator paused is paused from the first moment on. It is the same when
+ * the Nth write or sync of a salvage fails and the process goes on. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/log.h"
-#include "gateway/base/now.h"
 #include "storage/salvage.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
-enum { REQUESTS = 100, PAGE = 4096, SALVAGE_S = 30, SEEN_MAX = 1 << 14 };
+enum { REQUESTS = 100, PAGE = 4096 };
+
+static const struct fault_row {
+	const char *name;
+	enum fault_op op;
+	enum fault_error error;
+	bool is_lasting;
+} rows[] = {
+	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
+	{ "the disk is full for a moment", FAULT_WRITE, FAULT_ENOSPC, true },
+	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
+	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
+};
 
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
@@ -29,8 +41,7 @@ static char stash[CLIENT_PATH_SIZE + 16]; /* the damaged file, outside of dir */
 static struct facts whole;                /* after the run that was not cut */
 static struct facts facts;
 static int64_t whole_ids[2];
-static int64_t ids[2]; /* of the destinations, which need not be the same in each run */
-static uint64_t seen[SEEN_MAX];
+static int64_t ids[2];   /* of the destinations, which need not be the same in each run */
 static struct chan bell; /* of the second destination's thread */
 
 static struct writer *open_writer(void)
@@ -95,22 +106,30 @@ static void check_inherited(const char *what)
 		      "%s: the usage is lost", what);
 }
 
-static void salvage_to_the_end(const char *what)
+/* With a fault, which lasts for a moment, or is met by nothing: returns whether it was met. */
+static bool salvage_to_the_end(const char *what, const struct fault_row *row, int nth)
 {
+	bool has_fired = false;
 	struct salvage *s = NULL;
-	int64_t deadline = now_mono_ns() + SALVAGE_S * NS_PER_S;
-	const struct timespec moment = { .tv_nsec = NS_PER_MS };
+	int64_t end = patience_end_ns();
 	struct writer *w = open_writer();
 	check_inherited(what);
+	if (row)
+		fault_plan(row->op, row->error, nth, row->is_lasting);
 	EXPECT_OK(salvage_start(w, &s, NULL));
-	while (writer_is_degraded(w) && now_mono_ns() < deadline)
-		(void)nanosleep(&moment, NULL);
+	while (writer_is_degraded(w) && patience_pause(end)) {
+		has_fired = has_fired || fault_has_fired();
+		if (has_fired)
+			(void)fault_off();
+	}
+	has_fired = fault_off() || has_fired;
 	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
 	salvage_stop(s);
 	writer_stop(w);
 	ck_assert_msg(facts_read(path, &facts), "%s: unreadable: %s", what, facts.problem);
 	ck_assert_msg(facts.is_sound, "%s: %s", what, facts.problem);
 	ck_assert_msg(!facts.imbalance && !facts.crc_errors, "%s: books or payloads", what);
+	return has_fired;
 }
 
 /* The only name in dir with the mark of a set-aside file. */
@@ -130,13 +149,9 @@ static void stash_damaged(void)
 	client_copy_file(from, stash);
 }
 
-static void check_cut(struct crash_disk *disk, const char *what)
+/* What the salvage that nothing disturbed gave. */
+static void check_whole(const char *what)
 {
-	char to[CLIENT_PATH_SIZE + 300];
-	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
-	crash_disk_write(disk, dir);
-	client_copy_file(stash, to);
-	salvage_to_the_end(what);
 	for (int i = 0; i < 2; i++)
 		for (int id = 1; id <= REQUESTS; id++) {
 			int want = whole.ready[whole_ids[i]][id];
@@ -151,29 +166,34 @@ static void check_cut(struct crash_disk *disk, const char *what)
 		      "%s: the ledger and the totals differ", what);
 }
 
-/* True the first time. */
-static bool is_new(uint64_t hash)
+static void lay_beside(void)
 {
-	hash = hash ? hash : 1;
-	size_t i = hash % SEEN_MAX;
-	while (seen[i] && seen[i] != hash)
-		i = (i + 1) % SEEN_MAX;
-	bool is_first = !seen[i];
-	seen[i] = hash;
-	return is_first;
+	char to[CLIENT_PATH_SIZE + 300];
+	(void)snprintf(to, sizeof(to), "%s/%s", dir, aside_name);
+	client_copy_file(stash, to);
 }
 
-START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
+static void check_cut(const char *what)
 {
-	int images = 0;
+	lay_beside();
+	(void)salvage_to_the_end(what, NULL, 0);
+	check_whole(what);
+}
+
+static void begin(void)
+{
 	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
 	client_make_dir(dir, sizeof(dir), "salvage-cut");
 	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 	fill_queue();
 	zero_a_leaf();
 	ck_assert_ptr_null(chan_take_all(&bell));
+}
+
+static void salvage_undisturbed(void)
+{
 	vfs_log_start();
-	salvage_to_the_end("not cut");
+	(void)salvage_to_the_end("not cut", NULL, 0);
 	vfs_log_stop();
 	/* Its thread is told that there is something to send, as after a put. */
 	struct pollfd rung = { .fd = chan_fd(&bell), .events = POLLIN };
@@ -183,45 +203,67 @@ START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
 	ck_assert_int_gt(whole.batches, REQUESTS / 2);
 	ck_assert_int_gt(facts_int(path, "SELECT sum(damaged) FROM balance"), 0);
 	stash_damaged();
-	struct crash_disk *disk = crash_disk_new();
-	for (size_t i = 0; i < vfs_log_count(); i++) {
-		static const enum crash_variant variants[] = { CRASH_KEPT, CRASH_DROPPED,
-							       CRASH_TORN };
-		crash_disk_advance(disk, vfs_log_event(i));
-		for (size_t v = 0; v < 3; v++) {
-			char what[64];
-			if (!is_new(crash_disk_cut(disk, variants[v], i)))
-				continue;
-			(void)snprintf(what, sizeof(what), "event %zu of %zu, %s", i,
-				       vfs_log_count(), crash_variant_text(variants[v]));
-			check_cut(disk, what);
-			images++;
-		}
-	}
-	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
-	ck_assert_int_gt(images, 100);
-	crash_disk_free(disk);
+}
+
+static void end(void)
+{
 	ck_assert_ptr_null(chan_take_all(&bell));
 	chan_done(&bell);
 	vfs_log_clear();
 	client_remove_dir(dir);
-	*strrchr(stash, '/') = '\0';
-	client_remove_dir(stash);
+	if (stash[0]) {
+		*strrchr(stash, '/') = '\0';
+		client_remove_dir(stash);
+	}
+}
+
+START_TEST(a_salvage_that_is_cut_off_goes_on_where_it_was)
+{
+	const struct crash_cuts cuts = { .dir = dir,
+					 .variants = 1 << CRASH_KEPT | 1 << CRASH_DROPPED |
+						     1 << CRASH_TORN,
+					 .check = check_cut };
+	begin();
+	salvage_undisturbed();
+	int images = crash_cut_everywhere(&cuts);
+	(void)printf("salvage cut: %zu events, %d images\n", vfs_log_count(), images);
+	ck_assert_int_gt(images, 100);
+	end();
+}
+END_TEST
+
+START_TEST(a_salvage_on_a_failing_disk_goes_on_where_it_was)
+{
+	begin();
+	salvage_undisturbed();
+	vfs_log_clear();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int runs = 0;
+		bool has_fired = true;
+		for (int nth = 1; has_fired; nth += 1 + nth / 2, runs++) {
+			char what[96];
+			(void)snprintf(what, sizeof(what), "%s (number %d)", rows[i].name, nth);
+			client_remove_dir(dir);
+			client_make_dir(dir, sizeof(dir), "salvage-cut");
+			(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
+			lay_beside();
+			has_fired = salvage_to_the_end(what, &rows[i], nth);
+			check_whole(what);
+		}
+		ck_assert_msg(runs > 1, "%s: never", rows[i].name);
+	}
+	end();
 }
 END_TEST
 
 /* What a first file gave is in the second, and comes over with it: the first must be left alone. */
 START_TEST(a_file_that_was_moved_over_is_not_moved_over_again)
 {
-	EXPECT_OK(chan_init(&bell, CHAN_WAKE_FD));
-	client_make_dir(dir, sizeof(dir), "salvage-twice");
-	(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
-	fill_queue();
-	zero_a_leaf();
-	salvage_to_the_end("the first file");
+	begin();
+	(void)salvage_to_the_end("the first file", NULL, 0);
 	int64_t first_batches = facts.batches;
 	zero_a_leaf();
-	salvage_to_the_end("the second file");
+	(void)salvage_to_the_end("the second file", NULL, 0);
 	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages"), 2);
 	ck_assert_int_eq(facts_int(path, "SELECT count(*) FROM salvages WHERE state = 'done'"), 2);
 	ck_assert_int_lt(facts.batches, first_batches);
@@ -230,9 +272,7 @@ START_TEST(a_file_that_was_moved_over_is_not_moved_over_again)
 		for (int id = 1; id <= REQUESTS; id++)
 			ck_assert_msg(facts.ready[ids[i]][id] <= 1, "request %d is there %d times",
 				      id, facts.ready[ids[i]][id]);
-	ck_assert_ptr_null(chan_take_all(&bell));
-	chan_done(&bell);
-	client_remove_dir(dir);
+	end();
 }
 END_TEST
 
@@ -244,7 +284,8 @@ int main(void)
 	fault_vfs_skip_sync(true);
 	const TTest *const cases[] = {
 		a_salvage_that_is_cut_off_goes_on_where_it_was,
+		a_salvage_on_a_failing_disk_goes_on_where_it_was,
 		a_file_that_was_moved_over_is_not_moved_over_again,
 	};
-	return run_cases_within("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]), 280);
+	return run_cases("salvage_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -11,6 +11,7 @@
 #include "gateway/base/log.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_client.h"
 
 enum { AFTER = 4, MARK_ACKED = 1 };
@@ -98,8 +99,7 @@ static void run(bool is_lasting)
 	for (int i = 0; i < 50 && is_lasting; i++) /* past the last probe */
 		(void)nanosleep(&moment, NULL);
 	ck_assert(fault_off());
-	for (int i = 0; i < 1000 && writer_state(w) != ST_OK; i++)
-		(void)nanosleep(&moment, NULL);
+	AWAIT(writer_state(w) == ST_OK);
 	for (int i = 0; i < AFTER; i++)
 		EXPECT_OK(put(w, id++));
 	vfs_log_stop();

@@ -7,6 +7,7 @@ import requests
 
 from tests.support import otlp
 from tests.support.gateway import ROOT, Gateway, binary
+from tests.support.patience import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,11 @@ def test_health(gateway, path):
     health = get(gateway, path)
     assert health["status"] == "ok"
     assert health["queue"] == "ok"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/status", "/api/v1/batches?page=nonsense", "/nowhere"])
+def test_an_answer_ends_its_line_for_who_reads_it_in_a_terminal(gateway, path):
+    assert gateway.admin_get(path).text.endswith("}\n")
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/-/ready"])
@@ -164,13 +170,13 @@ def test_the_hint_fits_what_was_not_found(gateway, path, hint):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_only_reading(gateway, method):
     answer = requests.request(method, f"http://127.0.0.1:{gateway.admin_port}/api/v1/batches",
-                              data=b"x" * 100000 if method in ("POST", "PUT") else None, timeout=10)
+                              data=b"x" * 100000 if method in ("POST", "PUT") else None, timeout=DEADLINE_S)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"
 
 
 def test_head_has_no_body(gateway):
-    answer = requests.head(f"http://127.0.0.1:{gateway.admin_port}/api/v1/status", timeout=10)
+    answer = requests.head(f"http://127.0.0.1:{gateway.admin_port}/api/v1/status", timeout=DEADLINE_S)
     assert answer.status_code == 200
     assert answer.content == b""
 
@@ -238,6 +244,6 @@ def test_a_full_queue_is_not_ready_but_alive(start_gateway):
     status = get(gateway, "/api/v1/status")["gateway"]
     assert (status["state"], status["is_ready"], status["reason"]) == ("full", False, "no space left on the device")
     done = subprocess.run([binary(), "status", "--endpoint", f"127.0.0.1:{gateway.admin_port}"],
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 6
     assert "not ready: no space left on the device" in done.stdout

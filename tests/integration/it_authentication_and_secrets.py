@@ -1,8 +1,10 @@
 """Destinations authenticate with what the configuration, the environment or a file says now, and no secret comes to
 light: not in the log, the status, the metrics, the printed configuration, nor in what is kept of a backend's answer."""
 import base64
+import html
 import json
 import subprocess
+import urllib.parse
 
 import grpc
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from tests.support import otlp
 from tests.support.gateway import binary
 from tests.support.loki_standin import Loki
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink, _Handler
 from tests.support.tempo_standin import Refused, Tempo
 
@@ -82,7 +85,7 @@ def test_a_renewed_token_is_tried_at_once_after_a_refusal(start_gateway, tmp_pat
         gateway.wait_event("forward.down", destination="central")
         assert server.ids() == []
         replace(token, "fresh-one")
-        server.wait_ids(ids, deadline_s=5)
+        server.wait_ids(ids)
         gateway.wait_event("forward.up")
         gateway.wait_drained()
 
@@ -111,10 +114,12 @@ def test_a_missing_file_is_said_at_the_start_with_its_place(start_gateway, tmp_p
     gateway.sigterm()
     gateway.write_config(destination("http://127.0.0.1:1", auth={"bearer": {"token_file": str(tmp_path / "none")}}))
     gateway.launch()
-    assert gateway.wait_exit() == 1
+    assert gateway.wait_exit() == 3
     [fatal] = gateway.events("gateway.start.failed")
-    line = gateway.config_path.read_text().splitlines().index("  central:") + 1
-    assert f"tidegate.yaml:{line}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
+    lines = gateway.config_path.read_text().splitlines()
+    [line] = [n for n, text in enumerate(lines, 1) if "token_file: " in text]
+    column = lines[line - 1].index("token_file: ") + len("token_file: ") + 1
+    assert f"tidegate.yaml:{line}:{column}: destinations.central: auth.bearer.token_file: cannot read" in fatal["error"]
     gateway.expect_log("level=fatal")
 
 
@@ -132,6 +137,10 @@ class _Echo(_Handler):
             body = body.replace("\n", " | ", 1)
         elif sink.style == "json":
             body, kind = json.dumps({"code": 3, "message": "rejected with " + headers["Authorization"]}), "application/json"
+        elif sink.style == "decoded":
+            secret = base64.b64decode(headers["Authorization"].split()[1]).decode().split(":", 1)[1]
+            body = f"no: {html.escape(secret)} {base64.b64encode(secret.encode()).decode()} {urllib.parse.quote(secret)}"
+            kind = "text/plain"
         else:
             body = json.dumps({"got": headers["Authorization"], "key": headers["X-Api-Key"]}).replace("/", "\\/")
             body, kind = body.replace("=", "\\u003d"), "application/json"
@@ -147,16 +156,17 @@ class EchoSink(Sink):
         self.status, self.style, self.echoed = status, style, []
 
 
-PASSWORD = "p4ss/w0rd+of?plant=seven"
+PASSWORD = "p4ss/w0rd+of?plant=seven&<b>"
 API_KEY = "key-0123456789abcdef"
 
 
 def forms_of_the_secrets():
     whole = base64.b64encode(f"123456:{PASSWORD}".encode()).decode()
-    return [PASSWORD, API_KEY, whole, whole.rstrip("="), whole[:24], PASSWORD.replace("/", "\\/")]
+    return [PASSWORD, API_KEY, whole, whole.rstrip("="), whole[:24], PASSWORD.replace("/", "\\/"), html.escape(PASSWORD),
+            base64.b64encode(PASSWORD.encode()).decode().rstrip("="), urllib.parse.quote(PASSWORD)]
 
 
-@pytest.mark.parametrize("status, style", [(400, "text"), (400, "json"), (400, "escaped"), (503, "text"), (401, "json")])
+@pytest.mark.parametrize("status, style", [(400, "text"), (400, "json"), (400, "escaped"), (400, "decoded"), (503, "text"), (401, "json")])
 def test_no_secret_comes_to_light(start_gateway, status, style):
     with EchoSink(status, style) as sink:
         gateway = start_gateway(
@@ -186,7 +196,7 @@ def test_no_secret_comes_to_light(start_gateway, status, style):
 
 def config_output(gateway):
     done = subprocess.run([binary(), "check-config", "--config", str(gateway.config_path)], capture_output=True, text=True,
-                          timeout=30, check=False, env={"PASSWORD": PASSWORD})
+                          timeout=DEADLINE_S, check=False, env={"PASSWORD": PASSWORD})
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["destinations"]["central"]["auth"]["basic"]["password"] == "***"
     return done.stdout + done.stderr

@@ -14,8 +14,10 @@ import yaml
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
 from tests.support.loki_standin import Loki
+from tests.support.patience import DEADLINE_S
 from tests.support.prometheus_standin import Receiver
 from tests.support.sink import Sink
+from tests.support.tempo_standin import Tempo
 
 FINE, INVALID, NOT_FOUND, UNREACHABLE, UNAUTHORIZED, REFUSED = 0, 3, 4, 7, 8, 9
 
@@ -25,7 +27,7 @@ def check(tmp_path, destination, *args, routes=None, code=FINE, name="central"):
     config.write_text(yaml.safe_dump({"site": "plant-7", "queue": {"path": str(tmp_path / "queue.db")},
                                       "destinations": {"central": destination}, "routes": routes or []}))
     done = subprocess.run([binary(), "check-destination", name, "--config", str(config), *map(str, args)],
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == code, done.stdout + done.stderr
     assert not (tmp_path / "queue.db").exists()
     return done.stdout + done.stderr
@@ -33,12 +35,6 @@ def check(tmp_path, destination, *args, routes=None, code=FINE, name="central"):
 
 def http(url, **more):
     return {"kind": "otlp_http", "endpoint": url, **more}
-
-
-def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Listener:
@@ -137,18 +133,18 @@ def test_what_is_not_configured(tmp_path):
 def test_check_config_sees_files_that_are_missing(tmp_path):
     config = tmp_path / "tidegate.yaml"
     config.write_text("destinations:\n  central: {kind: otlp_http, endpoint: https://127.0.0.1:1, tls: {ca_file: /nowhere.pem}}\n")
-    done = subprocess.run([binary(), "check-config", "--config", str(config)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([binary(), "check-config", "--config", str(config)], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == INVALID
-    assert f"{config}:2: destinations.central: tls.ca_file: cannot read /nowhere.pem" in done.stderr
+    assert f"{config}:2:76: destinations.central: tls.ca_file: cannot read /nowhere.pem" in done.stderr
 
 
 @pytest.mark.parametrize("destination,says,hint", [
-    (lambda: http(f"http://127.0.0.1:{closed_port()}"), "Connection refused", "does the backend run"),
-    (lambda: {"kind": "otlp_grpc", "endpoint": f"http://127.0.0.1:{closed_port()}"}, "Connection refused", "4317 gRPC"),
-    (lambda: http("http://name.invalid:4318"), "name.invalid", "name server"),
+    (http("http://127.0.0.1:1"), "Connection refused", "does the backend run"),
+    ({"kind": "otlp_grpc", "endpoint": "http://127.0.0.1:1"}, "Connection refused", "4317 gRPC"),
+    (http("http://name.invalid:4318"), "name.invalid", "name server"),
 ])
 def test_what_cannot_be_reached(tmp_path, destination, says, hint):
-    said = check(tmp_path, destination(), code=UNREACHABLE)
+    said = check(tmp_path, destination, code=UNREACHABLE)
     assert says in said and hint in said
 
 
@@ -171,11 +167,13 @@ def test_answers_that_are_no_delivery(tmp_path, status, body, code, hint):
         assert f"HTTP {status}" in said and hint in said
 
 
-def test_secrets_are_not_shown(tmp_path):
+@pytest.mark.parametrize("where", ["endpoint", "headers"])
+def test_secrets_are_not_shown(tmp_path, where):
     with Sink() as sink:
         sink.answer(401)
-        said = check(tmp_path, http(sink.url.replace("//", "//someone:hunter2@"), headers={"authorization": "sesame"}),
-                     code=UNAUTHORIZED)
+        destination = http(sink.url.replace("//", "//someone:hunter2@")) if where == "endpoint" else \
+            http(sink.url, headers={"authorization": "sesame"})
+        said = check(tmp_path, destination, code=UNAUTHORIZED)
         assert "hunter2" not in said and "sesame" not in said
 
 
@@ -229,6 +227,16 @@ def test_loki(tmp_path):
     with Loki(multi_tenant=True) as loki:
         said = check(tmp_path, {"kind": "loki", "endpoint": loki.url}, code=UNAUTHORIZED)
         assert "no org id" in said and "X-Scope-OrgID" in said
+
+
+def test_tempo(tmp_path):
+    """It says 503 and UNAVAILABLE where a tenant is missing, which is nothing that passes."""
+    traces = [{"match": {"signal": "traces"}, "to": ["central"]}]
+    with Tempo(multi_tenant=True) as tempo:
+        for destination in (http(tempo.url), {"kind": "otlp_grpc", "endpoint": tempo.grpc_url}):
+            said = check(tmp_path, destination, routes=traces, code=UNAUTHORIZED)
+            assert "no org id" in said and "X-Scope-OrgID" in said
+            check(tmp_path, {**destination, "headers": {"X-Scope-OrgID": "plant-7"}}, routes=traces)
 
 
 @pytest.mark.parametrize("old", [None, "415"])
@@ -302,7 +310,7 @@ def test_a_file_is_not_touched_while_the_gateway_writes_it(tmp_path):
         gateway.wait_drained()
         before = path.read_bytes()
         done = subprocess.run([binary(), "check-destination", "archive", "--config", str(gateway.config_path)],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=DEADLINE_S)
         assert done.returncode == FINE and "can be written" in done.stdout
         assert path.read_bytes() == before
         assert [p.name for p in path.parent.iterdir()] == [path.name]

@@ -1,29 +1,27 @@
 """status, queue and show: from a running gateway, from the file of one that is stopped, and what they say when
 there is neither."""
+import contextlib
 import json
 import os
-import socket
+import re
+import sqlite3
 import subprocess
 
 import pytest
 
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
+from tests.support.held_port import held_port
+from tests.support.patience import DEADLINE_S
 
 COMMANDS = ("run", "check-config", "status", "queue", "show")
 
 
 def tidegate(*args, env=None, code=0):
-    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=DEADLINE_S,
                           env={**os.environ, **(env or {})})
     assert done.returncode == code, done.stdout + done.stderr
     return done
-
-
-def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +104,8 @@ def test_what_is_not_there_is_told(gateway):
 @pytest.mark.parametrize("end", ["sigterm", "sigkill"])
 def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
     """Also where it was killed, and the write-ahead log holds what the file does not yet."""
-    port = closed_port()
+    holder = held_port(0)  # nobody else is to be asked there while the gateway is gone
+    port = holder.getsockname()[1]
     gateway = start_gateway({"admin": {"endpoint": f"127.0.0.1:{port}"}})
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     said = tidegate("status", "--config", gateway.config_path).stdout
@@ -119,23 +118,56 @@ def test_with_the_gateway_stopped_its_file_is_read(start_gateway, end):
     gateway.start()
     assert otlp.post(gateway, "logs", otlp.request("logs", otlp.new_ids(2))).status_code == 200
     gateway.assert_balanced()
+    holder.close()
 
 
 def test_nothing_to_ask_and_nothing_to_read(tmp_path):
-    port = closed_port()
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", code=4)
-    assert f"no gateway listens on 127.0.0.1:{port}" in done.stderr
-    done = tidegate("status", "--endpoint", f"127.0.0.1:{port}", "--queue", tmp_path / "none.db", code=4)
+    done = tidegate("status", "--endpoint", "127.0.0.1:1", code=4)
+    assert "no gateway listens on 127.0.0.1:1" in done.stderr
+    done = tidegate("status", "--endpoint", "127.0.0.1:1", "--queue", tmp_path / "none.db", code=4)
     assert "there is no queue file at" in done.stderr
     assert list(tmp_path.iterdir()) == []
+    assert "is a directory: name the queue file" in tidegate("status", "--queue", tmp_path, code=1).stderr
     other = tmp_path / "text.db"
     other.write_text("this is no database\n" * 100)
     assert "not a SQLite file" in tidegate("status", "--queue", other, code=1).stderr
 
 
+@pytest.mark.parametrize("pragma,says,gateway_says", [
+    ("application_id = 7", "this is not a tidegate queue", "of another application"),
+    ("user_version = 99", "written by a newer tidegate", "newer")])
+def test_a_file_of_another_program_or_of_a_newer_version(tmp_path, pragma, says, gateway_says):
+    """The commands that read, and the gateway itself: it changes neither."""
+    with Gateway(tmp_path, {"destinations": {}}) as gateway:
+        path = gateway.queue_path
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA " + pragma)
+    before = path.read_bytes()
+    for command in (["status"], ["queue"], ["show", 1], ["dead-letters"], ["dead-letters", "show", "--destination", "a"]):
+        done = tidegate(*command, "--queue", path, code=1)
+        assert says in done.stderr and str(path) in done.stderr and not done.stdout
+    gateway.launch()
+    assert gateway.wait_exit() == 1
+    [fatal] = gateway.events("gateway.start.failed")
+    assert gateway_says in fatal["error"] and re.search(r"tidegate\.yaml:\d+:\d+: queue\.path: ", fatal["error"])
+    assert path.read_bytes() == before
+
+
 def test_a_port_of_another_program_is_told(gateway):
     done = tidegate("status", "--endpoint", f"127.0.0.1:{gateway.http_port}", code=1)
     assert "is it another program's port?" in done.stderr and not done.stdout
+
+
+def test_every_command_has_help():
+    """As the overview lists them."""
+    said = tidegate("--help").stdout
+    commands = re.findall(r"^  ([a-z-]+(?: [a-z]+)?) {2,}\S", said.partition("Exit codes:")[0], re.M)
+    assert len(commands) >= 21 and set(COMMANDS) < set(commands)
+    for command in commands:
+        for flag in ("--help", "-h"):
+            done = tidegate(*command.split(), flag)
+            assert done.stdout.startswith(f"Usage: tidegate {command}") and "Exit codes:" in done.stdout
+            assert not done.stderr
 
 
 @pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]])
@@ -155,6 +187,24 @@ def test_version():
 @pytest.mark.parametrize("args,says", [
     ([], "no command"), (["fly"], "unknown command fly"),
     (["dead-letter"], "did you mean dead-letters?"), (["status", "--nope"], "unknown option --nope"),
+    (["statsu"], "did you mean status?"), (["--config", "x"], "options stand behind it"),
+    (["status", "--otput=json"], "unknown option --otput\n  did you mean --output?"),
+    (["queue", "--stats", "ready"], "did you mean --state?"), (["queue", "--min_age", "1h"], "did you mean --min-age?"),
+    (["queue", "--min-age", "5x"], '--min-age: "5x" is wrong; allowed is a number with'),
+    (["queue", "--limit", "501"], "--limit"), (["queue", "--limit", "0"], "--limit"), (["queue", "--cursor", "x"], "--cursor"),
+    (["queue", "--limit"], "a value is missing after --limit"), (["status", "-o"], "a value is missing after -o"),
+    (["queue", "pruge"], "did you mean tidegate queue purge?"), (["queue", "purge"], "--destination is missing"),
+    (["queue", "purge", "--destination", "a"], "any of --batch, --signal, --class and --older-than, or --all alone"),
+    (["queue", "move", "--from", "a"], "--to is missing"), (["queue", "move", "--from", "a", "--to", "a"], "the same"),
+    (["dead-letters", "shwo"], "did you mean tidegate dead-letters show?"),
+    *[(["dead-letters", c], "--destination is missing") for c in ("show", "replay", "purge", "export")],
+    (["dead-letters", "purge", "--destination", "a"], "one of --batch, --reason and --all"),
+    (["dead-letters", "replay", "--destination", "a", "--first", "0"], "--first wants a number from 1"),
+    (["uplink", "pase", "a"], "did you mean tidegate uplink pause?"), (["uplink", "reset"], "wants a name"),
+    (["uplink", "a", "--rate", "1MiB"], "--rate and --for belong together"), (["pause"], "wants a name: pause"),
+    (["resume", "a", "b"], "not also b"), (["flush", "A"], "a name has the characters"), (["run", "x"], "unexpected argument x"),
+    (["check-config", "--queue", "x"], "unknown option --queue"), (["check-destination"], "wants a name"),
+    (["show", "1", "2"], "wants the id of one batch"), (["show", "99999999999999999999"], "is a number"),
     (["queue", "--state", "gone"], "allowed is ready or dead"), (["show"], "wants the id"),
     (["show", "abc"], "is a number, not abc"), (["status", "-o", "xml"], "json or table"),
     (["status", "--endpoint", "nonsense"], "is not host:port"),

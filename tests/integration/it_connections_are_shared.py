@@ -3,11 +3,13 @@ import socket
 
 import pytest
 
+from tests.support.patience import DEADLINE_S
+
 LIMIT, SHARE = 8, 6
 
 
 def connect(port, source):
-    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S, source_address=(source, 0))
 
 
 def is_closed(connection, patience_s):
@@ -29,7 +31,7 @@ def test_no_address_takes_every_connection(start_gateway, transport):
     greedy = [connect(port, "127.0.0.1") for _ in range(SHARE)]
     for _ in range(5):
         with connect(port, "127.0.0.1") as one_more:
-            assert is_closed(one_more, 10)
+            assert is_closed(one_more, DEADLINE_S)
     with connect(port, "127.0.0.2") as other:
         assert not is_closed(other, 0.5)
     assert not is_closed(greedy[0], 0.1)

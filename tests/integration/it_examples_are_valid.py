@@ -8,6 +8,7 @@ import yaml
 
 from tests.support import pki
 from tests.support.gateway import ROOT, binary
+from tests.support.patience import DEADLINE_S
 
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml")) + [ROOT / "deploy" / "tidegate.yaml"]
 VALUES = {"PROMETHEUS_URL": "https://backend.example.com/api/prom/push",
@@ -33,7 +34,7 @@ def files(tmp_path_factory):
 def test_check_config_takes_it(path, files):
     env = environment(path.read_text(), files)
     done = subprocess.run([binary(), "check-config", "--config", str(path)], env=env, capture_output=True, text=True,
-                          timeout=30, check=False)
+                          timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
     shown = yaml.safe_load(done.stdout)
     assert shown["destinations"].keys() == yaml.safe_load(path.read_text())["destinations"].keys()
@@ -44,7 +45,7 @@ def test_the_one_in_the_readme_too(files, tmp_path):
     text = re.search(r"```yaml\n(site:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     path = tmp_path / "readme.yaml"
     path.write_text(text.replace("/etc/tidegate", str(files)))
-    done = subprocess.run([binary(), "check-config", "--config", str(path)], capture_output=True, text=True, timeout=30,
+    done = subprocess.run([binary(), "check-config", "--config", str(path)], capture_output=True, text=True, timeout=DEADLINE_S,
                           check=False)
     assert done.returncode == 0, done.stderr
 

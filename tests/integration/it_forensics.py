@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import otlp
 from tests.support.gateway import ROOT, Gateway
+from tests.support.patience import DEADLINE_S
 
 PAGE = (ROOT / "docs" / "forensics.md").read_text()
 QUERIES = re.findall(r"^### (\d+)\. (.+?)$.*?^```sql\n(.*?)^```$", PAGE, re.M | re.S)
@@ -30,7 +31,7 @@ def gateway(tmp_path_factory):
 def ask(gateway, sql):
     """The rows as dicts, from the shell in the way that the page says."""
     done = subprocess.run(["sqlite3", "-readonly", "-json", f"file:{gateway.queue_path}?mode=ro"],
-                          input=".timeout 2000\n" + sql, capture_output=True, text=True, timeout=30)
+                          input=f".timeout {int(DEADLINE_S * 1000)}\n" + sql, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else []
 
@@ -72,6 +73,6 @@ def test_looking_changes_nothing(gateway):
     """The shell cannot write in the way that the page opens the file."""
     done = subprocess.run(["sqlite3", "-readonly", f"file:{gateway.queue_path}?mode=ro"],
                           input="DELETE FROM losses; PRAGMA user_version = 7;", capture_output=True, text=True,
-                          timeout=30)
+                          timeout=DEADLINE_S)
     assert "readonly" in done.stderr
     gateway.assert_balanced()

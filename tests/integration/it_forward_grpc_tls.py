@@ -22,7 +22,7 @@ def server_credentials(pki, name="backend", wants_client=False):
 
 
 def destination(url, tls, **more):
-    return {"kind": "otlp_grpc", "endpoint": url, "tls": tls, "timeout": "3s",
+    return {"kind": "otlp_grpc", "endpoint": url, "tls": tls, "timeout": "10s",
             "retry_on_failure": {"initial_interval": "50ms", "max_interval": "200ms"}, **more}
 
 

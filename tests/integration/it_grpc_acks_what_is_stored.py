@@ -6,6 +6,7 @@ import pytest
 
 from tests.support import otlp
 from tests.support.grpc_raw import RawGrpc, framed
+from tests.support.patience import DEADLINE_S
 
 
 @pytest.mark.smoke
@@ -82,7 +83,7 @@ def test_many_clients_at_a_time_lose_nothing(start_gateway):
         with otlp.GrpcClient(gateway.grpc_port) as client:
             for _ in range(20):
                 ids = otlp.new_ids(5)
-                client.export("traces", otlp.traces(ids), timeout=30)
+                client.export("traces", otlp.traces(ids), timeout=DEADLINE_S)
                 acked += ids
         return acked
 
@@ -93,7 +94,7 @@ def test_many_clients_at_a_time_lose_nothing(start_gateway):
 
 
 def test_a_deadline_that_passes_is_said_so_and_the_data_may_still_be_stored(start_gateway):
-    gateway = start_gateway({"queue": {"commit_interval": "2s"}})
+    gateway = start_gateway({"queue": {"commit_interval": "3s"}})
     ids = otlp.new_ids(3)
     with RawGrpc(gateway.grpc_port) as client:
         stream = client.begin(otlp.METHOD["logs"], [("grpc-timeout", "300m")])

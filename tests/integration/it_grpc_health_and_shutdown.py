@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import otlp
 from tests.support.grpc_raw import HEALTH, RawGrpc, framed
+from tests.support.patience import DEADLINE_S
 
 SERVING = framed(b"\x08\x01")
 
@@ -71,7 +72,7 @@ def test_a_stop_under_load_loses_no_acknowledged_record(start_gateway):
             while True:
                 ids = otlp.new_ids(3)
                 try:
-                    client.export("traces", otlp.traces(ids), timeout=10)
+                    client.export("traces", otlp.traces(ids), timeout=DEADLINE_S)
                 except grpc.RpcError as error:
                     assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED), error
                     return acked
@@ -80,7 +81,7 @@ def test_a_stop_under_load_loses_no_acknowledged_record(start_gateway):
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         workers = [pool.submit(work, i) for i in range(4)]
-        assert is_going.wait(30)
+        assert is_going.wait(DEADLINE_S)
         assert gateway.sigterm() == 0
         acked = [i for w in workers for i in w.result()]
     assert acked

@@ -114,7 +114,6 @@ def test_a_path_that_is_no_utf8_gives_a_readable_message(gateway):
 @pytest.mark.parametrize("headers, framing", [
     (["Transfer-Encoding: gzip, chunked"], "Transfer-Encoding"),
     (["Transfer-Encoding: identity"], "Transfer-Encoding"),
-    (["Transfer-Encoding: chunked "], "Transfer-Encoding"),
     (["Transfer-Encoding : chunked"], "name"),
     (["Content-Length\t: 5"], "name"),
     (["X Y: 1", "Content-Length: 5"], "name"),
@@ -128,9 +127,27 @@ def test_a_request_with_two_meanings_is_refused_and_the_connection_closed(gatewa
         client.send(head(headers=headers) + b"5\r\nhello\r\n0\r\n\r\n")
         answer = client.answer()
         assert answer.status == 400
-        assert framing in parse_status(PROTOBUF, answer.body).message
+        # libmicrohttpd 1.0 refuses some of them itself: in HTML, and without a Content-Type.
+        if "content-type" in answer.headers:
+            assert framing in parse_status(PROTOBUF, answer.body).message
+        else:
+            assert answer.body.startswith(b"<html>")
         assert answer.headers["connection"].lower() == "close"
         client.wait_closed()
+
+
+def test_a_blank_behind_chunked_is_no_part_of_it_or_refused(gateway):
+    """libmicrohttpd takes it for a part of the value before 1.0: another meaning than the proxy in front may see."""
+    with RawClient(gateway) as client:
+        client.send(head(headers=["Transfer-Encoding: chunked "]) + b"0\r\n\r\n")
+        answer = client.answer()
+        if answer.status == 200:
+            client.request()
+            assert client.answer().status == 200
+        else:
+            assert answer.status == 400
+            assert "Transfer-Encoding" in parse_status(PROTOBUF, answer.body).message
+            client.wait_closed()
 
 
 @pytest.mark.parametrize("content_type", [PROTOBUF, JSON])

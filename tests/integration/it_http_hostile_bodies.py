@@ -2,12 +2,12 @@
 no other client."""
 import json
 import threading
-import time
 
 import pytest
 
 from tests.support import otlp
 from tests.support.gateway import Gateway
+from tests.support.patience import Stopwatch
 from tests.support.status import parse_status
 
 PROTOBUF = "application/x-protobuf"
@@ -101,7 +101,7 @@ def rss_peak(gateway):
 @pytest.mark.parametrize("encoding", ["none", "gzip"])
 @pytest.mark.parametrize("what, content_type, body, words", HOSTILE, ids=[h[0] for h in HOSTILE])
 def test_it_is_400_with_a_message_that_says_where(gateway, what, content_type, body, words, encoding):
-    start_s = time.monotonic()
+    watch = Stopwatch()
     answer = otlp.post(gateway, "logs", body, content_type=content_type, encoding=encoding)
     assert answer.status_code == 400, answer.text
     assert answer.headers["Content-Type"] == content_type
@@ -111,7 +111,7 @@ def test_it_is_400_with_a_message_that_says_where(gateway, what, content_type, b
     missing = [word for word in words if word not in status.message]
     assert not missing, status.message
     assert "Retry-After" not in answer.headers
-    assert time.monotonic() - start_s < 5
+    assert watch.seconds() < 5
     good = otlp.new_ids(1)
     assert otlp.post(gateway, "logs", otlp.logs(good)).status_code == 200
     assert good[0] in otlp.queued_ids(gateway)
@@ -136,9 +136,9 @@ def test_4_mb_of_empty_submessages_cost_bounded_memory(start_gateway, path):
     for number in reversed(numbers[:-1]):
         body = field(number, body)
     before = rss_peak(gateway)
-    start_s = time.monotonic()
-    answer = otlp.post(gateway, "traces", body, timeout=60)
-    took_s = time.monotonic() - start_s
+    watch = Stopwatch()
+    answer = otlp.post(gateway, "traces", body)
+    took_s = watch.seconds()
     assert answer.status_code in (200, 400, 413), answer.content[:200]
     if answer.status_code != 200:
         assert parse_status(PROTOBUF, answer.content).message
@@ -154,8 +154,7 @@ def test_others_are_served_while_hostile_bodies_come(gateway):
         rows = [h for h in HOSTILE if "deep" in h[0]]
         while not stop.is_set():
             for _, content_type, body, _ in rows:
-                codes.append(otlp.post(gateway, "logs", body, content_type=content_type, encoding="gzip",
-                                       timeout=60).status_code)
+                codes.append(otlp.post(gateway, "logs", body, content_type=content_type, encoding="gzip").status_code)
 
     attackers = [threading.Thread(target=attack) for _ in range(3)]
     for thread in attackers:
@@ -164,9 +163,9 @@ def test_others_are_served_while_hostile_bodies_come(gateway):
     slowest = 0.0
     try:
         for record_id in ids:
-            start_s = time.monotonic()
+            watch = Stopwatch()
             assert otlp.post(gateway, "logs", otlp.logs([record_id])).status_code == 200
-            slowest = max(slowest, time.monotonic() - start_s)
+            slowest = max(slowest, watch.seconds())
     finally:
         stop.set()
         for thread in attackers:

@@ -7,6 +7,7 @@ import requests
 
 from tests.support import otlp
 from tests.support.http_raw import RawClient, chunked, head
+from tests.support.patience import DEADLINE_S
 
 CLIENTS = 200
 REQUESTS = 5
@@ -36,11 +37,11 @@ def test_200_clients_at_a_time(start_gateway):
 
     def client(i):
         with requests.Session() as session:
-            start.wait(30)
+            start.wait(DEADLINE_S)
             for k in range(REQUESTS):
                 ids = otlp.new_ids(10, f"c{i}")
                 answer = otlp.post(gateway, otlp.SIGNALS[k % 3], otlp.request(otlp.SIGNALS[k % 3], ids),
-                                   session=session, timeout=60, encoding=("none", "gzip", "zstd")[i % 3],
+                                   session=session, timeout=DEADLINE_S, encoding=("none", "gzip", "zstd")[i % 3],
                                    content_type=("application/x-protobuf", "application/json")[i % 2])
                 assert answer.status_code == 200
                 acked[i] += ids
@@ -83,7 +84,7 @@ def test_clients_that_vanish_at_random_points(start_gateway):
         with requests.Session() as session:
             while not stop.is_set():
                 ids = otlp.new_ids(5, "s")
-                assert otlp.post(gateway, "logs", otlp.logs(ids), session=session, timeout=60).status_code == 200
+                assert otlp.post(gateway, "logs", otlp.logs(ids), session=session, timeout=DEADLINE_S).status_code == 200
                 acked.extend(ids)
                 sent_whole.extend(ids)
 
@@ -114,7 +115,7 @@ def test_what_is_in_flight_at_the_stop_is_answered(start_gateway):
             while not stop.is_set():
                 ids = otlp.new_ids(10, "t")
                 try:
-                    answer = otlp.post(gateway, "logs", otlp.logs(ids), session=session, timeout=60)
+                    answer = otlp.post(gateway, "logs", otlp.logs(ids), session=session, timeout=DEADLINE_S)
                 except requests.RequestException:
                     return
                 codes.append(answer.status_code)

@@ -63,5 +63,4 @@ def test_small_requests_do_not_wait_for_large_ones(start_gateway):
             waits.append(time.monotonic() - began)
         longest_large = max(x.result() for x in answers)
     # They were answered meanwhile, and not behind the large ones.
-    assert len(waits) >= 5
     assert max(waits) < longest_large / 3

@@ -239,9 +239,10 @@ def test_a_rate_limit_slows_down_and_loses_nothing(start_gateway):
         gateway.assert_balanced()
 
 
-def test_blocked_ingestion_is_no_delivery(start_gateway):
+@pytest.mark.parametrize("kind, path", [("loki", ""), ("otlp_http", "/otlp")])
+def test_blocked_ingestion_is_no_delivery(start_gateway, kind, path):
     with Loki() as loki:
-        gateway = start_gateway(config(loki), expect=[r"event=forward\.down.*260"])
+        gateway = start_gateway(config(loki, kind=kind, endpoint=loki.url + path), expect=[r"event=forward\.down.*260"])
         loki.answer(260, times=3)
         send(gateway, request(["kept"]))
         gateway.wait_drained()

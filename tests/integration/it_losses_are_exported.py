@@ -7,6 +7,7 @@ import requests
 
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink
 
 
@@ -46,7 +47,7 @@ def losses_of(message):
 
 def purge(gateway):
     answer = requests.post(f"http://127.0.0.1:{gateway.admin_port}/api/v1/queue/purge",
-                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=10)
+                           json={"destination": "gone", "all": True, "why": "tést"}, timeout=DEADLINE_S)
     assert answer.status_code == 200, answer.text
     return answer.json()["records"]
 
@@ -92,7 +93,8 @@ def test_a_purge_is_told_to_the_centre(tmp_path, sink):
             {"match": {"signal": "traces"}, "to": ["gone"]}]),                         # none for warnings
 ])
 def test_it_is_off_where_it_is_not_wanted_or_goes_nowhere(tmp_path, sink, losses, routes):
-    with Gateway(tmp_path, config(sink, losses, routes), expect=[r"destination=gone"]) as gateway:
+    with Gateway(tmp_path, config(sink, losses, routes),
+                 expect=[r"destination=gone", r"event=config\.warning .*destination central gets nothing"]) as gateway:
         lose(gateway, 1)
         assert gateway.sqlite("SELECT count(*) FROM losses") == [(1,)]
         gateway.restart()
@@ -129,7 +131,7 @@ def test_a_loss_before_the_clock_was_set_is_told_with_its_time(tmp_path, sink):
         assert gateway.sqlite("SELECT at < '1971' FROM loss_ledger") == [(1,)]
         clock.write_text("0")
         gateway.wait_until(lambda: gateway.sqlite("SELECT at > '2025' FROM loss_ledger") == [(1,)], "the time is known",
-                           deadline_s=120)
+                           deadline_s=2 * DEADLINE_S)
         gateway.write_config(config(sink))
         gateway.restart()
         sink.wait(lambda s: s.losses, "the loss is told")

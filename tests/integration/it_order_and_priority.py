@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.support import otlp
+from tests.support.patience import DEADLINE_S, Stopwatch
 from tests.support.sink import Sink
 
 FAST = {"initial_interval": "20ms", "max_interval": "100ms"}
@@ -36,7 +37,7 @@ def send_backlog(gateway, signal, count, prefix, record_class="info", size=200):
 
 
 def execute(gateway, sql):
-    db = sqlite3.connect(gateway.queue_path, timeout=10)
+    db = sqlite3.connect(gateway.queue_path, timeout=DEADLINE_S)
     try:
         with db:
             db.execute(sql)
@@ -56,7 +57,6 @@ def test_info_gets_its_share_of_a_backlog_and_critical_the_most(start_gateway):
         gateway.wait_drained()
         got = sink.ids("logs")
         assert sorted(got) == sorted(info + critical)
-        assert sorted(got) == sorted(info + critical)
         last_critical = max(i for i, r in enumerate(got) if r.startswith("crit"))
         beside = sum(r.startswith("info") for r in got[:last_critical])
         # 70 to 10, and each export is one of about fifteen.
@@ -70,16 +70,16 @@ def test_what_is_fresh_passes_a_backlog_and_all_of_it_arrives_once(start_gateway
         gateway = start_gateway(config(sink, order="fresh_first", backfill_share=30), expect=[DOWN])
         sink.answer(503)
         backlog = send_backlog(gateway, "logs", 60, "old")
-        sink.delay_s = 0.04
+        sink.delay_s = 0.15
         sink.ok()
         sink.wait(lambda s: len(s.received) > 2, "the backlog to drain")
         fresh = []
-        for _ in range(5):
+        for _ in range(4):
             new = otlp.new_ids(1, "fresh")
-            sent = time.monotonic()
+            sent = Stopwatch()
             send(gateway, "logs", new)
             sink.wait_ids(new)
-            assert time.monotonic() - sent < 1.5
+            assert sent.seconds() < 1.5
             fresh += new
         assert not set(backlog) <= set(sink.ids("logs")), "the backlog was gone already: nothing was shown"
         sink.delay_s = 0

@@ -199,3 +199,17 @@ def test_what_is_behind_others_needs_the_window(tmp_path, start_gateway, window)
             [(records, status, reason)] = dead
             assert (records, status) == (3, 400) and "out of bounds" in reason
             assert gateway.sqlite("SELECT records FROM totals WHERE outcome = 'delivered'") == [(3,)]
+
+
+def test_without_native_histograms_only_they_are_refused(tmp_path, start_gateway):
+    """Prometheus before 3.9, as it ships, answers 500 to each: nothing may wait behind them."""
+    t = now_ms() - MINUTE
+    with PrometheusServer(tmp_path / "server", features="exemplar-storage") as server:
+        gateway = start_gateway(config(server), expect=[r"event=forward\.(dead_letter|split)"])
+        send(gateway, Metrics().gauge("a", [(t, 1.0)]).exponential("size", t, scale=0, positive=(1, [1, 2]))
+             .gauge("b", [(t, 2.0)]))
+        gateway.wait_drained()
+        assert server.samples('{job="shop"}', now_ms()) == {'a{job="shop"}': [(t, 1.0)], 'b{job="shop"}': [(t, 2.0)]}
+        assert gateway.sqlite("SELECT records, last_status, last_error FROM dead_letters") == [
+            (1, 500, "HTTP 500: native histograms are disabled")]
+        gateway.assert_balanced()

@@ -1,4 +1,4 @@
-"""What deploy/quickstart.sh tells a newcomer to try does what it says."""
+"""What deploy/quickstart.sh and the README tell a newcomer to try does what they say."""
 import json
 import re
 import shlex
@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.support.gateway import ROOT
+from tests.support.gateway import ROOT, binary
+from tests.support.patience import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,34 @@ def test_the_sql_query_gives_the_books(start_gateway, hints):
     done = subprocess.run(["sqlite3", "-readonly", "-header", "-column", gateway.queue_path, found.group(1)],
                           capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def readme_commands():
+    """The lines of the README's look at a running gateway, without their comments."""
+    block = next(b for b in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "tidegate status" in b)
+    return [shlex.split(line, comments=True) for line in block.splitlines()]
+
+
+@pytest.mark.smoke
+def test_the_commands_of_the_readme_work_in_their_order(start_gateway, hints):
+    gateway = start_gateway({"queue": {"path": "data/queue.db"},
+                             "destinations": {"file": {"kind": "file", "path": "data/delivered.jsonl"}}})
+    gateway.queue_path = gateway.dir / "data/queue.db"
+
+    def run(*argv):
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE_S, cwd=gateway.dir).stdout
+
+    said = {}
+    for argv in readme_commands():
+        if argv[0] == "tidegate":
+            at = ["--config", gateway.config_path] if argv[1] == "check-destination" else [
+                "--endpoint", f"127.0.0.1:{gateway.admin_port}"]
+            said[argv[1]] = run(binary(), *argv[1:], *at)
+        else:
+            said[argv[0]] = run(*(a.replace(":13133/", f":{gateway.admin_port}/") for a in argv))
+        if argv[1] == "pause":
+            gateway.wait_event("forward.order", order="pause")
+            run(*shlex.split(curl_example(hints).replace(":4318/", f":{gateway.http_port}/")))
+    assert "hello" in said["queue"] and "first light" in said["show"]
+    assert "otelcol_receiver_accepted_log_records" in said["curl"]
+    gateway.wait_drained()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.gateway import ROOT
+from tests.support.patience import DEADLINE_S
 
 
 def why_not():
@@ -26,7 +27,7 @@ REASON = why_not()
 @pytest.mark.skipif(REASON is not None, reason=f"waits for a machine with network namespaces: {REASON}")
 def test_a_link_made_bad_by_the_kernel_loses_nothing(tmp_path, record_property):
     done = subprocess.run(["unshare", "-rn", sys.executable, str(ROOT / "tests" / "support" / "real_link.py"),
-                           str(tmp_path / "gateway")], capture_output=True, text=True, timeout=90)
+                           str(tmp_path / "gateway")], capture_output=True, text=True, timeout=4 * DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     record_property("link", str(seen))

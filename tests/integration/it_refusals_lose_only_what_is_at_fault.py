@@ -96,12 +96,45 @@ def test_a_crash_while_a_batch_is_taken_apart_loses_nothing(start_gateway):
         gateway.assert_balanced()
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_wrong_path_keeps_the_backlog(start_gateway, status):
+    """Before anything was taken, a 404 speaks of the address; afterwards of what was sent."""
+    with Sink() as sink:
+        gateway = start_gateway(config(sink, traces_endpoint=f"{sink.url}/v1/traces"),
+                                expect=[DEAD, r"event=forward\.down"])
+        sink.answer(status)
+        ids = otlp.new_ids(300)
+        send(gateway, "logs", ids)
+        reason = gateway.wait_event("forward.down")["reason"]
+        assert f"HTTP {status}" in reason and "look at endpoint" in reason and "logs" in reason
+        gateway.wait_until(lambda: gateway.sqlite("SELECT count(*) FROM destinations WHERE state = 'backing_off' "
+                                                  "AND reason LIKE '%look at endpoint%'") == [(1,)], "the status says so")
+        assert sorted(otlp.queued_ids(gateway)) == ids and total(gateway, "accepted") == 300
+        assert dead_ids(gateway, "logs") == []
+        sink.ok()
+        gateway.wait_drained()
+        assert set(sink.ids("logs")) == set(ids)
+        # A path of its own is another address, at which nothing was taken yet.
+        sink.answer(status, times=2)
+        traces = otlp.new_ids(10)
+        send(gateway, "traces", traces)
+        gateway.wait_drained()
+        assert set(sink.ids("traces")) == set(traces) and dead_ids(gateway, "traces") == []
+        # At the other one it is a refusal by now: metrics share it with logs.
+        sink.answer(status)
+        refused = otlp.new_ids(10)
+        send(gateway, "metrics", refused)
+        gateway.wait_drained()
+        assert sorted(dead_ids(gateway, "metrics")) == refused
+        gateway.assert_balanced()
+
+
 def test_a_backend_that_refuses_everything_is_not_stormed(start_gateway):
     with Sink() as sink:
         gateway = start_gateway(config(sink, max_export_size="64KiB"),
                                 expect=[DEAD, r"event=forward\.down", r"event=forward\.refuses_everything"])
         batches = 30
-        sink.answer(404)
+        sink.answer(422)
         for _ in range(batches):
             send(gateway, "logs", otlp.new_ids(100))
             gateway.wait_drained()

@@ -129,6 +129,23 @@ def test_samples_of_a_series_are_in_order_and_once(start_gateway):
         gateway.assert_balanced()
 
 
+def test_a_huge_resource_costs_its_points_nothing(start_gateway):
+    """Its attributes alone are more than a request may hold: the points go without what is too much of them."""
+    with Receiver() as receiver:
+        gateway = start_gateway(config(receiver), expect=[r"event=forward\.attributes_left_out"])
+        message = Metrics(resource={"os.type": "linux", "process.environment": "x" * (20 << 20)})
+        message.gauge("g", [(T0 + i * 1000, float(i)) for i in range(500)])
+        send(gateway, message)
+        receiver.wait(lambda r: r.names(), "the series")
+        gateway.wait_drained()
+        assert len(receiver.values('g{job="shop"}')) == 500
+        assert 'target_info{job="shop",os_type="linux"}' in receiver.names()
+        assert len(receiver.versions()) == 1
+        assert gateway.metrics()['tidegate_destination_left_out_attributes{destination="metrics"}'] == 1
+        assert gateway.sqlite("SELECT outcome, records FROM totals ORDER BY 1") == [("accepted", 500), ("delivered", 500)]
+        gateway.assert_balanced()
+
+
 def test_what_ends_leaves_a_stale_marker(start_gateway):
     with Receiver() as receiver:
         gateway = start_gateway(config(receiver))
@@ -153,7 +170,8 @@ def test_what_prometheus_cannot_say_is_left_out_and_counted(start_gateway):
         send(gateway, m)
         receiver.wait(lambda r: r.names(), "the good one")
         gateway.wait_drained()
-        found = {k.split('reason="')[1][:-2]: v for k, v in gateway.metrics().items() if "left_out" in k}
+        found = {k.split('reason="')[1][:-2]: v for k, v in gateway.metrics().items()
+                 if "left_out_records" in k}
         assert found == {"name": 1, "temporality": 1, "scale": 1, "buckets": 1, "labels": 1, "value": 1}
         assert receiver.names() == ['good{job="shop"}']
         # Nothing at all to say is no request.
@@ -234,6 +252,36 @@ def test_what_2_did_not_write_is_rejected_and_not_sent_again(start_gateway):
             ("delivered", 2), ("rejected", 1)]
         assert "1 of 3 samples were not written: HTTP 400: out of order" in (
             gateway.wait_event("forward.partial_success")["reason"])
+        gateway.assert_balanced()
+
+
+def test_a_backlog_goes_as_1_so_that_what_is_refused_is_kept(start_gateway):
+    """Of a 2.0 request Prometheus 3 stores a part and says how many: what it refused of an outage would be gone."""
+    old = [T0 - 120 * MINUTE + i * MINUTE for i in range(3)]
+    with Receiver(keep=lambda labels, t: t not in old) as receiver:
+        gateway = start_gateway(config(receiver), expect=[r"event=forward\.(dead_letter|split)"])
+        m = Metrics().gauge("a", [(t, 1.0) for t in old])
+        send(gateway, m.gauge("b", [(T0 - 10 * MINUTE, 1.0), (T0, 2.0)]))
+        gateway.wait_drained()
+        assert receiver.values('b{job="shop"}') == [(T0 - 10 * MINUTE, 1.0), (T0, 2.0)]
+        assert gateway.sqlite("SELECT sum(records), max(last_error) FROM dead_letters") == [
+            (3, "HTTP 400: out of order sample")]
+        send(gateway, Metrics().gauge("c", [(T0, 1.0)]))
+        receiver.wait(lambda r: 'c{job="shop"}' in r.names(), "what is fresh")
+        assert receiver.versions()[0] == "0.1.0" and receiver.versions()[-1] == "2.0.0"
+        gateway.wait_drained()
+        gateway.assert_balanced()
+
+
+def test_a_backlog_goes_as_2_where_1_is_not_taken(start_gateway):
+    old = T0 - 120 * MINUTE
+    with Receiver(new=True) as receiver:
+        gateway = start_gateway(config(receiver))
+        for i in range(2):
+            send(gateway, Metrics().gauge("a", [(old + i, 1.0)]))
+            receiver.wait(lambda r: len(r.values('a{job="shop"}')) == i + 1, "the backlog")
+        assert receiver.versions() == ["0.1.0", "2.0.0", "2.0.0"]
+        gateway.wait_drained()
         gateway.assert_balanced()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import otlp
 from tests.support.gateway import binary
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Sink
 
 MIB = 1 << 20
@@ -29,7 +30,7 @@ def small_disk(tmp_path, monkeypatch):
     wrapper.write_text(WRAPPER.format(size=DISK, disk=disk, binary=binary()))
     wrapper.chmod(0o755)
     probe = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "-o", f"size={DISK}", "small", disk],
-                           capture_output=True, text=True, timeout=10, check=False)
+                           capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     if probe.returncode:
         pytest.skip(f"waits for a machine that may mount a small disk: {probe.stderr.strip()}")
     monkeypatch.setenv("TIDEGATE_BIN", str(wrapper))

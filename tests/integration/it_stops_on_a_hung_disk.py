@@ -9,6 +9,7 @@ import requests
 
 from tests.support import otlp
 from tests.support.gateway import Gateway, binary
+from tests.support.patience import DEADLINE_S
 
 PRELOAD = pathlib.Path(binary()).parent / "tests" / "libhang_sync.so"
 
@@ -24,7 +25,7 @@ def test_a_stop_with_a_hung_disk_ends(tmp_path):
 
         def send_in_vain():
             with pytest.raises(requests.ConnectionError):
-                otlp.post(gateway, "logs", otlp.logs(otlp.new_ids(1)), timeout=60)
+                otlp.post(gateway, "logs", otlp.logs(otlp.new_ids(1)), timeout=DEADLINE_S)
 
         client = threading.Thread(target=send_in_vain)
         client.start()

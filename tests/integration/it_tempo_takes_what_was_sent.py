@@ -65,3 +65,14 @@ def test_without_its_tenant_the_data_waits(start_gateway, kind):
         ids = send(gateway)
         gateway.wait_event("forward.down", state="unauthorized")
         assert otlp.queued_ids(gateway) == ids and tempo.ids() == []
+
+
+@pytest.mark.parametrize("kind", ["otlp_http", "otlp_grpc"])
+def test_what_is_above_the_burst_goes_in_parts(start_gateway, kind):
+    """Tempo answers 429 to it whenever it comes: waiting would be for ever."""
+    with Tempo(burst=20_000) as tempo:
+        gateway = start_gateway(config(tempo, kind))
+        ids = send(gateway, count=1000)
+        gateway.wait_drained()
+        assert sorted(tempo.ids()) == sorted(ids)
+        gateway.assert_balanced()

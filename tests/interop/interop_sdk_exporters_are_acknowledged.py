@@ -10,6 +10,8 @@ import time
 import pytest
 
 from tests.support import otlp
+from tests.support.held_port import held_port
+from tests.support.patience import DEADLINE_S
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests" / "interop"
@@ -51,7 +53,7 @@ def launch(gateway, language, protocol, signal, workers=WORKERS, rounds=ROUNDS, 
 
 
 def finish(process):
-    said, _ = process.communicate(timeout=100)
+    said, _ = process.communicate(timeout=4 * DEADLINE_S)
     assert process.returncode == 0, said
     return said
 
@@ -85,9 +87,11 @@ def test_grpc_exporters_come_back_after_a_restart(start_gateway, language):
     process, ids = launch(gateway, language, "grpc", "traces", workers=2, rounds=400, count=10)
     gateway.wait_until(lambda: len(otlp.queued_ids(gateway)) > 100, "data flows")
     assert gateway.sigterm() == 0
+    holder = held_port(port)
     time.sleep(0.2)  # long enough for an export to fail, short enough for its retries
     gateway.write_config({"receivers": {"otlp": {"grpc": {"endpoint": f"127.0.0.1:{port}"}}}})
     gateway.start()
+    holder.close()
     finish(process)
     # At least once: a reply that the stop cut off is sent again.
     assert set(otlp.queued_ids(gateway)) == set(ids)

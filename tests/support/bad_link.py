@@ -11,6 +11,7 @@
         link.cut_answers(3)         # so many answers are lost after the backend gave them: reset in their middle
         link.cut_requests(3, 5000)  # so many connections are reset after so many bytes of a request
         link.flap(0.2, 0.3)         # up for so long, down for so long, until told otherwise
+        link.up()                   # connections are taken again, by a link that is still as it was told to be
         link.ok()                   # well again; what was swallowed stays lost, its connections are reset
 
 Counts what passed: `connections`, `refused`, `cuts`, `bytes_up`, `bytes_down`.
@@ -20,6 +21,9 @@ import socket
 import struct
 import threading
 import time
+
+from tests.support.held_port import held_port
+from tests.support.patience import DEADLINE_S
 
 CHUNK = 16384
 
@@ -51,7 +55,7 @@ class _Pair:
     def __init__(self, link, near):
         self.link = link
         self.near = near
-        self.far = socket.create_connection(("127.0.0.1", link.target_port), timeout=10)
+        self.far = socket.create_connection(("127.0.0.1", link.target_port), timeout=DEADLINE_S)
         self.far.settimeout(None)
         self.sent_up = self.sent_down = 0
         for s in (near, self.far):
@@ -111,7 +115,7 @@ class BadLink:
         self._pairs = set()
         self._answers_to_cut = self._requests_to_cut = self._cut_after = 0
         self._free_at = 0.0
-        self._listener = None
+        self._listener = self._holder = None
         self._flapping = None
         self._wake = threading.Event()
         self._is_closed = False
@@ -131,6 +135,7 @@ class BadLink:
         self._is_closed = True
         self._end_flapping()
         self.down()
+        self._holder.close()
 
     # Commands
 
@@ -140,6 +145,10 @@ class BadLink:
         self._set(_Mode())
         if was_swallowing:
             self._reset_all()
+        self._listen()
+
+    def up(self):
+        self._end_flapping()
         self._listen()
 
     def delay(self, seconds):
@@ -175,6 +184,7 @@ class BadLink:
             except OSError:
                 pass
             listener.close()
+            self._holder = held_port(self.port)
         self._reset_all()
 
     def flap(self, up_s, down_s):
@@ -220,6 +230,8 @@ class BadLink:
             listener.listen(128)
             self.port = listener.getsockname()[1]
             self._listener = listener
+            if self._holder:
+                self._holder.close()
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def _accept(self, listener):

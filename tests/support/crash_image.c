@@ -20,7 +20,7 @@
 
 #include "gateway/base/xalloc.h"
 
-enum { FILES_MAX = 16, SECTOR = 512, PATH_SIZE = 4096 };
+enum { FILES_MAX = 16, SECTOR = 512, PATH_SIZE = 4096, SEEN_MAX = 1 << 17 };
 
 struct image {
 	bool exists;
@@ -45,6 +45,7 @@ struct file_state {
 struct crash_disk {
 	struct file_state files[FILES_MAX];
 	struct image cut[FILES_MAX];
+	uint64_t seen[SEEN_MAX]; /* of crash_cut_everywhere */
 };
 
 const char *crash_variant_text(enum crash_variant v)
@@ -302,4 +303,57 @@ void crash_disk_write(const struct crash_disk *d, const char *dir)
 	for (int i = 0; i < vfs_log_file_count(); i++)
 		if (d->cut[i].exists)
 			write_file(dir, vfs_log_name(i), &d->cut[i]);
+}
+
+/* True the first time. */
+static bool is_new(struct crash_disk *d, uint64_t hash)
+{
+	hash = hash ? hash : 1;
+	size_t i = hash % SEEN_MAX;
+	while (d->seen[i] && d->seen[i] != hash)
+		i = (i + 1) % SEEN_MAX;
+	bool is_first = !d->seen[i];
+	d->seen[i] = hash;
+	return is_first;
+}
+
+static bool is_chosen(const struct crash_cuts *c, size_t event, int variant)
+{
+	uint64_t random = event * CRASH_VARIANT_COUNT + (uint64_t)variant;
+	uint64_t all = (vfs_log_count() - c->first) * (uint64_t)__builtin_popcount(c->variants);
+	const char *is_full = getenv("TIDEGATE_FAULT_ALL");
+	return !c->images_max || (is_full && *is_full) ||
+	       next_random(&random) % all < (uint64_t)c->images_max;
+}
+
+static bool cut(const struct crash_cuts *c, struct crash_disk *d, size_t event, int variant,
+		uint64_t version)
+{
+	char what[64];
+	uint64_t hash = crash_disk_cut(d, (enum crash_variant)variant, event);
+	if (!is_new(d, hash ^ version * UINT64_C(0x9e3779b97f4a7c15)))
+		return false;
+	(void)snprintf(what, sizeof(what), "event %zu of %zu, %s", event, vfs_log_count(),
+		       crash_variant_text((enum crash_variant)variant));
+	crash_disk_write(d, c->dir);
+	c->check(what);
+	return true;
+}
+
+int crash_cut_everywhere(const struct crash_cuts *c)
+{
+	struct crash_disk *d = crash_disk_new();
+	uint64_t version = 0;
+	int images = 0;
+	for (size_t i = 0; i < vfs_log_count(); i++) {
+		const struct vfs_event *event = vfs_log_event(i);
+		crash_disk_advance(d, event);
+		if (event->kind == VFS_MARK && c->learn)
+			version += c->learn(event);
+		for (int v = 0; v < CRASH_VARIANT_COUNT && i >= c->first; v++)
+			if (c->variants >> v & 1 && is_chosen(c, i, v))
+				images += cut(c, d, i, v, version);
+	}
+	crash_disk_free(d);
+	return images;
 }

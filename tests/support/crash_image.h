@@ -17,6 +17,22 @@ const char *crash_variant_text(enum crash_variant v);
 
 struct crash_disk;
 
+/* A run that was recorded, cut at its events. */
+struct crash_cuts {
+	const char *dir;   /* where the images are laid out */
+	size_t first;      /* event */
+	unsigned variants; /* bit v: enum crash_variant */
+	int images_max;    /* beyond it some are chosen, always the same; 0: all. All too with
+			      TIDEGATE_FAULT_ALL=1 in the environment */
+	/* At each VFS_MARK; may be NULL. True: what is expected has changed. */
+	bool (*learn)(const struct vfs_event *mark);
+	/* The image is laid out. Fails the test with `what` where it is not as it should be. */
+	void (*check)(const char *what);
+};
+enum { CRASH_ALL_VARIANTS = (1 << CRASH_VARIANT_COUNT) - 1 };
+/* Equal images of which the same is expected are checked once. Returns how many were checked. */
+int crash_cut_everywhere(const struct crash_cuts *c);
+
 /* A disk with nothing on it. */
 struct crash_disk *crash_disk_new(void);
 void crash_disk_free(struct crash_disk *d);

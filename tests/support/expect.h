@@ -19,11 +19,9 @@
 /* Runs the cases of one suite and ends the test program: `return run_cases("buf", cases, count);`
  */
 int run_cases(const char *suite_name, const TTest *const *cases, size_t count);
-/* The same for cases that may take longer than a minute each. */
-int run_cases_within(const char *suite_name, const TTest *const *cases, size_t count,
-		     double timeout_s);
-
 /* One case, run with _i from 0 to count - 1. */
-int run_loop(const char *suite_name, const TTest *test_case, int count, double timeout_s);
+int run_loop(const char *suite_name, const TTest *test_case, int count);
+/* Takes a case that was put together by hand, as with fixtures. */
+int run_tcase(const char *suite_name, TCase *tc);
 
 #endif

@@ -3,19 +3,18 @@
  * Waiting is asking the queue file again, through a connection of its own, until a deadline. */
 #include "tests/support/forwarding.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "tests/support/expect.h"
-
-enum { WAIT_MS = 15000 };
+#include "tests/support/patience.h"
 
 /* Options of each destination are YAML lines of a flow mapping, as in "timeout: 1s, compression:
  * none". */
-struct forwarding *forwarding_new(const char *const *options, size_t count)
+struct forwarding *forwarding_new_sized(const char *const *options, size_t count,
+					uint64_t max_size_bytes)
 {
 	struct forwarding *fx = calloc(1, sizeof(*fx));
 	struct buf yaml;
@@ -35,7 +34,7 @@ struct forwarding *forwarding_new(const char *const *options, size_t count)
 	ck_assert_msg(config_parse("test", buf_view(&yaml), &fx->config, &e) == ST_OK, "%s",
 		      e.text);
 	buf_done(&yaml);
-	struct writer_options o = { .path = fx->path, .max_size_bytes = 1u << 30 };
+	struct writer_options o = { .path = fx->path, .max_size_bytes = max_size_bytes };
 	ck_assert_msg(writer_open(&o, &fx->writer, &e) == ST_OK, "%s", e.text);
 	for (size_t i = 0; i < count; i++) {
 		struct side *s = &fx->sides[i];
@@ -49,6 +48,11 @@ struct forwarding *forwarding_new(const char *const *options, size_t count)
 	}
 	EXPECT_OK(writer_start(fx->writer, &e));
 	return fx;
+}
+
+struct forwarding *forwarding_new(const char *const *options, size_t count)
+{
+	return forwarding_new_sized(options, count, 1u << 30);
 }
 
 struct forwarding *forwarding_new_one(const char *options)
@@ -74,7 +78,7 @@ void forwarding_stop(struct forwarding *fx, int64_t grace_ns)
 void forwarding_free(struct forwarding *fx)
 {
 	struct facts *facts = xcalloc(1, sizeof(*facts));
-	forwarding_stop(fx, 5 * NS_PER_S);
+	forwarding_stop(fx, patience_ns());
 	writer_stop(fx->writer);
 	for (size_t i = 0; i < fx->count; i++) {
 		forward_free(fx->sides[i].forward);
@@ -108,14 +112,7 @@ void forwarding_put(struct forwarding *fx, enum signal signal, enum record_class
 
 void forwarding_wait(const struct forwarding *fx, const char *sql, int64_t want)
 {
-	int64_t end = now_mono_ns() + WAIT_MS * NS_PER_MS;
-	int64_t got = facts_int(fx->path, sql);
-	while (got != want && now_mono_ns() < end) {
-		(void)poll(NULL, 0, 2);
-		got = facts_int(fx->path, sql);
-	}
-	ck_assert_msg(got == want, "%s is %lld, expected %lld", sql, (long long)got,
-		      (long long)want);
+	facts_await(fx->path, sql, want);
 }
 
 void forwarding_wait_drained(const struct forwarding *fx)

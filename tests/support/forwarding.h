@@ -30,6 +30,9 @@ struct forwarding {
  * The writer runs, the destinations do not yet. */
 struct forwarding *forwarding_new(const char *const *options, size_t count);
 struct forwarding *forwarding_new_one(const char *options);
+/* The same with a queue of so many bytes. */
+struct forwarding *forwarding_new_sized(const char *const *options, size_t count,
+					uint64_t max_size_bytes);
 void forwarding_start(struct forwarding *fx);
 /* All destinations, with so much time to end. */
 void forwarding_stop(struct forwarding *fx, int64_t grace_ns);

@@ -24,9 +24,9 @@ import time
 import requests
 import yaml
 
+from tests.support.patience import DEADLINE_S
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Generous: a sanitized binary on a busy machine with two cores. Passing tests never wait for it.
-DEADLINE_S = float(os.environ.get("TIDEGATE_TEST_DEADLINE", "30"))
 
 # Warnings that tell of the machine that the tests run on (a queue on tmpfs), and not of the gateway.
 ABOUT_THE_MACHINE = (r"event=queue\.file_system ",)
@@ -199,7 +199,7 @@ class Gateway:
             self.process.wait()
             raise AssertionError(f"it did not stop within {deadline_s} s:\n{self.log_text()}")
         finally:
-            self._log.join(5)
+            self._log.join(DEADLINE_S)
             self._old_lines += self._log.lines()
             self._log = None
             self.process.stderr.close()
@@ -286,7 +286,7 @@ class Gateway:
         assert not bad, "unexpected log lines:\n" + "\n".join(bad)
 
     def admin_get(self, path, **kwargs):
-        kwargs.setdefault("timeout", 10)
+        kwargs.setdefault("timeout", DEADLINE_S)
         return requests.get(f"http://127.0.0.1:{self.admin_port}{path}", **kwargs)
 
     def metrics(self):
@@ -300,7 +300,7 @@ class Gateway:
 
     def sqlite(self, query, *params):
         """Rows of a query on the queue file, read-only, whether or not the gateway runs."""
-        db = sqlite3.connect(f"file:{self.queue_path}?mode=ro", uri=True, timeout=10)
+        db = sqlite3.connect(f"file:{self.queue_path}?mode=ro", uri=True, timeout=DEADLINE_S)
         try:
             return db.execute(query, params).fetchall()
         finally:

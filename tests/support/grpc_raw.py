@@ -9,6 +9,7 @@ import h2.events
 import h2.exceptions
 
 from tests.support.otlp import METHOD
+from tests.support.patience import DEADLINE_S
 from tests.support.status import status_pb2
 
 _GOAWAY = 7
@@ -58,7 +59,7 @@ class Answer:
 class RawGrpc:
     """One connection to the gateway's gRPC port."""
 
-    def __init__(self, port, timeout=30, settings=None, receive_buffer=None):
+    def __init__(self, port, timeout=DEADLINE_S, settings=None, receive_buffer=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

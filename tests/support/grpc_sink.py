@@ -22,6 +22,8 @@ import grpc
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.support import otlp  # noqa: E402
+from tests.support.held_port import held_port  # noqa: E402
+from tests.support.patience import DEADLINE_S  # noqa: E402
 from tests.support.status import status_details  # noqa: E402
 
 
@@ -66,6 +68,7 @@ class GrpcSink:
         self.signals = signals
         self.calls = []
         self.reply = {}  # signal -> message to answer with
+        self.is_bad = lambda record_id: False  # one of them, and the whole export is refused for good
         self._options = (("grpc.so_reuseport", 0), *options)
         self._credentials = credentials
         self._compression = compression
@@ -74,6 +77,7 @@ class GrpcSink:
         self._gate = threading.Event()
         self._gate.set()
         self._server = None
+        self._holder = None
 
     def start(self):
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(16), handlers=(_Handler(self),),
@@ -82,12 +86,15 @@ class GrpcSink:
         self.port = (self._server.add_secure_port(address, self._credentials) if self._credentials
                      else self._server.add_insecure_port(address))
         self._server.start()
+        if self._holder:
+            self._holder.close()
         return self
 
     def stop(self):
         self._gate.set()
         self._server.stop(0).wait()
         self._server = None
+        self._holder = held_port(self.port)
 
     def __enter__(self):
         return self.start()
@@ -95,6 +102,7 @@ class GrpcSink:
     def __exit__(self, *_):
         if self._server:
             self.stop()
+        self._holder.close()
 
     @property
     def url(self):
@@ -126,13 +134,16 @@ class GrpcSink:
     def _export(self, signal, body, context):
         remaining = context.time_remaining()
         name = (context.auth_context().get("x509_common_name") or [b""])[0]
+        ids = otlp.record_ids(otlp.parse(signal, body))
         with self._changed:
             failure = self._next_failure()
-            self.calls.append(Call(signal, otlp.record_ids(otlp.parse(signal, body)),
+            if not failure and any(map(self.is_bad, ids)):
+                failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, 0, "cannot take this record", 0, b"")
+            self.calls.append(Call(signal, ids,
                                    dict(context.invocation_metadata()), len(body), remaining, context.peer(), name,
                                    failure.code if failure else grpc.StatusCode.OK))
             self._changed.notify_all()
-        self._gate.wait(60)
+        self._gate.wait(3600)
         if failure:
             if failure.retry_after_s or failure.details:
                 context.set_trailing_metadata((("grpc-status-details-bin", failure.details or status_details(
@@ -149,7 +160,7 @@ class GrpcSink:
         """The ids of all records taken, in the order of arrival, with repeats."""
         return [i for c in self.answered(signal) for i in c.ids]
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         end = time.monotonic() + deadline_s
         while not condition():
             left = end - time.monotonic()

@@ -2,6 +2,8 @@
 import socket
 import time
 
+from tests.support.patience import DEADLINE_S, Stopwatch
+
 
 class Answer:
     def __init__(self, status, headers, body):
@@ -16,7 +18,7 @@ class Answer:
 class RawClient:
     """One TCP connection to the gateway's HTTP port."""
 
-    def __init__(self, gateway, timeout=30):
+    def __init__(self, gateway, timeout=DEADLINE_S):
         self.socket = socket.create_connection(("127.0.0.1", gateway.http_port), timeout)
         self._buffer = b""
 
@@ -78,14 +80,14 @@ class RawClient:
         return Answer(status, headers, body)
 
     def wait_closed(self):
-        """Seconds until the other side closed without a word."""
-        start = time.monotonic()
+        """Seconds (of a stopwatch) until the other side closed without a word."""
+        watch = Stopwatch()
         try:
             data = self._buffer or self.socket.recv(65536)
         except ConnectionResetError:
             data = b""
         assert data == b"", f"expected the end, got {data!r}"
-        return time.monotonic() - start
+        return watch.seconds()
 
 
 def head(path="/v1/logs", method="POST", content_type="application/x-protobuf", length=None,

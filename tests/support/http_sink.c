@@ -10,17 +10,20 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "tests/support/patience.h"
 
-enum { SCRIPT_MAX = 64, REQUESTS_MAX = 1024, BODY_MAX = 64 << 20, WAIT_S = 10 };
+enum { SCRIPT_MAX = 64, REQUESTS_MAX = 1024, BODY_MAX = 64 << 20 };
 
 struct http_sink {
 	struct MHD_Daemon *daemon;
 	int port;
+	int placeholder; /* keeps the port while it is stopped; -1: none */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	struct {
@@ -151,11 +154,33 @@ static void on_end(void *ctx, struct MHD_Connection *c, void **req,
 	*req = NULL;
 }
 
+static struct sockaddr_in address_of(const struct http_sink *s)
+{
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_port = htons((uint16_t)s->port),
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+/* Bound, but not listening: connections are refused, and nobody else is given the port. */
+static void hold_port(struct http_sink *s)
+{
+	struct sockaddr_in at = address_of(s);
+	const int one = 1;
+	s->placeholder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(setsockopt(s->placeholder, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0);
+	CHECK(bind(s->placeholder, (struct sockaddr *)&at, sizeof(at)) == 0);
+}
+
+static void release_port(struct http_sink *s)
+{
+	if (s->placeholder >= 0)
+		(void)close(s->placeholder);
+	s->placeholder = -1;
+}
+
 void http_sink_start(struct http_sink *s)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET,
-				  .sin_port = htons((uint16_t)s->port),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = address_of(s);
 	s->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
 					     MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
 				     0, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
@@ -163,6 +188,7 @@ void http_sink_start(struct http_sink *s)
 				     MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
 	CHECK(s->daemon);
 	s->port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+	release_port(s);
 }
 
 struct http_sink *http_sink_new(int port)
@@ -175,6 +201,7 @@ struct http_sink *http_sink_new(int port)
 	CHECK(pthread_cond_init(&s->cond, &attr) == 0);
 	(void)pthread_condattr_destroy(&attr);
 	s->port = port;
+	s->placeholder = -1;
 	http_sink_start(s);
 	return s;
 }
@@ -199,6 +226,7 @@ void http_sink_stop(struct http_sink *s)
 	http_sink_release(s);
 	MHD_stop_daemon(s->daemon);
 	s->daemon = NULL;
+	hold_port(s);
 }
 
 void http_sink_free(struct http_sink *s)
@@ -206,6 +234,7 @@ void http_sink_free(struct http_sink *s)
 	if (!s)
 		return;
 	http_sink_stop(s);
+	release_port(s);
 	for (size_t i = 0; i < s->count; i++)
 		buf_done(&s->bodies[i]);
 	(void)pthread_mutex_destroy(&s->mutex);
@@ -232,16 +261,15 @@ void http_sink_judge(struct http_sink *s, http_sink_judge_fn judge, void *ctx)
 
 void http_sink_wait(struct http_sink *s, size_t count)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += WAIT_S;
+	const struct timespec until = patience_until(CLOCK_MONOTONIC);
 	int rc = 0;
 	CHECK(pthread_mutex_lock(&s->mutex) == 0);
 	while (s->count < count && rc == 0)
 		rc = pthread_cond_timedwait(&s->cond, &s->mutex, &until);
 	size_t got = s->count;
 	CHECK(pthread_mutex_unlock(&s->mutex) == 0);
-	ck_assert_msg(got >= count, "%zu requests within %d s, expected %zu", got, WAIT_S, count);
+	ck_assert_msg(got >= count, "%zu requests within %d s, expected %zu", got, patience_s(),
+		      count);
 }
 
 size_t http_sink_count(struct http_sink *s)

@@ -36,7 +36,8 @@ struct sink_request {
 /* Port 0: any. Never NULL (aborts). */
 struct http_sink *http_sink_new(int port);
 int http_sink_port(const struct http_sink *s);
-/* Refuse connections; start again on the same port. Requests so far are kept. */
+/* Refuse connections; start again on the same port, which nobody else gets meanwhile. Requests so
+ * far are kept. */
 void http_sink_stop(struct http_sink *s);
 void http_sink_start(struct http_sink *s);
 void http_sink_free(struct http_sink *s);
@@ -50,7 +51,7 @@ void http_sink_judge(struct http_sink *s, http_sink_judge_fn judge, void *ctx);
 /* Let hanging requests go: their connections are closed. */
 void http_sink_release(struct http_sink *s);
 
-/* Waits until `count` requests have come (10 s, then the test fails). */
+/* Waits until `count` requests have come. */
 void http_sink_wait(struct http_sink *s, size_t count);
 size_t http_sink_count(struct http_sink *s);
 /* Borrowed until http_sink_free. */

@@ -17,6 +17,8 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from tests.support.patience import DEADLINE_S
+
 ID_KEY = "test.id"
 SIGNALS = ("traces", "metrics", "logs")
 REQUEST = {
@@ -123,6 +125,16 @@ def parse(signal, body):
 def _points(metric):
     kind = metric.WhichOneof("data")
     return getattr(metric, kind).data_points if kind else ()
+
+
+def partial_success(signal, rejected):
+    """The reply of a backend that took all but so many records, as bytes."""
+    reply = RESPONSE[signal]()
+    for field in reply.partial_success.DESCRIPTOR.fields:
+        if field.name.startswith("rejected_"):
+            setattr(reply.partial_success, field.name, rejected)
+    reply.partial_success.error_message = "these were not taken"
+    return reply.SerializeToString()
 
 
 def records(message):
@@ -239,7 +251,7 @@ def file_ids(*paths):
 # Clients.
 
 def post(gateway, signal, message, *, content_type="application/x-protobuf", encoding="none",
-         session=requests, timeout=10, headers=None):
+         session=requests, timeout=DEADLINE_S, headers=None):
     """One OTLP/HTTP request. The response is checked by the caller."""
     body = message if isinstance(message, bytes) else (
         to_json(message) if "json" in content_type.lower() else message.SerializeToString())
@@ -262,7 +274,7 @@ class GrpcClient:
             for s in SIGNALS
         }
 
-    def export(self, signal, message, timeout=10):
+    def export(self, signal, message, timeout=DEADLINE_S):
         """The response; grpc.RpcError where it failed."""
         return self._methods[signal](message, timeout=timeout)
 

@@ -7,7 +7,6 @@
 import math
 import pathlib
 import shutil
-import socket
 import struct
 import subprocess
 import threading
@@ -16,15 +15,11 @@ import time
 import requests
 
 from tests.support import snappy_block
+from tests.support.held_port import held_port
+from tests.support.patience import DEADLINE_S
 
 BINARY = shutil.which("prometheus")
 FEATURES = "exemplar-storage,native-histograms"
-
-
-def _free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def _field(number, kind, payload):
@@ -56,10 +51,12 @@ def text_of(labels):
 class PrometheusServer:
     """window: out_of_order_time_window; None: as it ships."""
 
-    def __init__(self, directory, window=None):
+    def __init__(self, directory, window=None, features=FEATURES):
+        self.features = features
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.port = _free_port()
+        self._holder = held_port(0)
+        self.port = self._holder.getsockname()[1]
         config = f"storage: {{tsdb: {{out_of_order_time_window: {window}}}}}\n" if window else "{}\n"
         (self.dir / "prometheus.yml").write_text(config)
         self.process = None
@@ -77,10 +74,10 @@ class PrometheusServer:
         self.process = subprocess.Popen(
             [BINARY, f"--config.file={self.dir / 'prometheus.yml'}", f"--storage.tsdb.path={self.dir / 'data'}",
              f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-remote-write-receiver",
-             f"--enable-feature={FEATURES}", "--storage.tsdb.retention.time=10y"],
+             f"--enable-feature={self.features}", "--storage.tsdb.retention.time=10y"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
-        end = time.monotonic() + 30
+        end = time.monotonic() + DEADLINE_S
         pause = threading.Event()
         while True:
             try:
@@ -100,13 +97,13 @@ class PrometheusServer:
         self.process.wait()
 
     def push(self, labels, samples):
-        reply = requests.post(self.url, data=write_request(labels, samples), timeout=10, headers={
+        reply = requests.post(self.url, data=write_request(labels, samples), timeout=DEADLINE_S, headers={
             "Content-Encoding": "snappy", "Content-Type": "application/x-protobuf",
             "X-Prometheus-Remote-Write-Version": "0.1.0"})
         assert reply.status_code == 204, reply.text
 
     def query(self, promql, at_ms):
-        reply = requests.get(self.base + "/api/v1/query", params={"query": promql, "time": at_ms / 1000}, timeout=30)
+        reply = requests.get(self.base + "/api/v1/query", params={"query": promql, "time": at_ms / 1000}, timeout=DEADLINE_S)
         assert reply.status_code == 200, reply.text
         return reply.json()["data"]["result"]
 
@@ -130,7 +127,7 @@ class PrometheusServer:
         return float(result["value"][1])
 
     def exemplars(self, promql, start_ms, end_ms):
-        reply = requests.get(self.base + "/api/v1/query_exemplars", timeout=30, params={
+        reply = requests.get(self.base + "/api/v1/query_exemplars", timeout=DEADLINE_S, params={
             "query": promql, "start": start_ms / 1000, "end": end_ms / 1000})
         return [(text_of(r["seriesLabels"]), round(e["timestamp"] * 1000), float(e["value"]), e["labels"])
                 for r in reply.json()["data"] for e in r["exemplars"]]

@@ -11,6 +11,7 @@ series once in a request, native histograms (counts and buckets), and the table 
 answered with 400 and noted: leaving the block fails the test.
 
 old: how a receiver of 1.0 answers 2.0: "415", "swallow" (204, as if it were an empty message) or "400".
+new: only 2.0 is taken, and 415 answered to 1.0, as Prometheus 3 can be told to.
 keep: a function of (labels, time) that says which samples are written; the others are refused as the protocol has
 it: 1.0 refuses the whole request with 400, 2.0 writes the rest and says how much.
 All that Sink does on command (answer, hang, drop, stop, start) it does too.
@@ -23,6 +24,7 @@ import threading
 import time
 
 from tests.support import protobuf_strict, snappy_block
+from tests.support.patience import DEADLINE_S
 from tests.support.sink import Mode, Sink, _Handler
 
 PATH = "/api/v1/write"
@@ -268,9 +270,10 @@ class _WriteHandler(_Handler):
 class Receiver(Sink):
     handler = _WriteHandler
 
-    def __init__(self, port=0, *, old=None, keep=None, window_ms=0):
+    def __init__(self, port=0, *, old=None, new=False, keep=None, window_ms=0):
         super().__init__(port)
         self.old = old
+        self.new = new
         self.keep = keep or (lambda labels, time_ms: True)
         self.window_ms = window_ms
         self.requests = []  # (status, headers)
@@ -291,7 +294,7 @@ class Receiver(Sink):
     def __exit__(self, kind, *rest):
         # What was taken is answered too, or the gateway would call the receiver down.
         with self._lock:
-            self._lock.wait_for(lambda: self._busy == 0, 5)
+            self._lock.wait_for(lambda: self._busy == 0, DEADLINE_S)
         super().__exit__(kind, *rest)
         if kind is None:
             assert self.problems == [], self.problems
@@ -319,11 +322,20 @@ class Receiver(Sink):
         if is_2 and self.old:
             status = {"415": 415, "swallow": 204, "400": 400}[self.old]
             return status, b"what is this?\n" if status >= 400 else b"", {}
-        series = decode(snappy_block.decode(body), is_2)
+        if not is_2 and self.new:
+            return 415, b"not accepted by this server\n", {}
+        series = decode(self._decompress(body), is_2)
         if not series:
             raise Wrong("an empty request")
         self._check(series)
         return self._write(series, is_2)
+
+    def _decompress(self, body):
+        data = snappy_block.decode(body)
+        # Prometheus 3 answers 400 to more.
+        if len(data) > 32 << 20:
+            raise Wrong(f"decoded size {len(data)} exceeds the 33554432 bytes limit")
+        return data
 
     def _check(self, series):
         seen = set()
@@ -388,7 +400,7 @@ class Receiver(Sink):
         with self._lock:
             return [h.get("X-Prometheus-Remote-Write-Version") for _, h in self.requests]
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         end = time.monotonic() + deadline_s
         with self._lock:
             while not condition(self):

@@ -16,8 +16,9 @@
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "tests/support/patience.h"
 
-enum { NAME_BYTES = 13, PAYLOAD_MAX = 16 << 20 };
+enum { NAME_BYTES = CLIENT_BODY_MIN, PAYLOAD_MAX = 16 << 20 };
 
 /* ---- giving and waiting ---- */
 
@@ -70,7 +71,7 @@ static void put_is_done(struct write_job *job, enum status st)
 	gate_pass(c->gate);
 }
 
-static void fill_body(uint8_t *p, size_t n, int64_t id)
+void client_fill_body(uint8_t *p, size_t n, int64_t id)
 {
 	uint64_t random = (uint64_t)id * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	char name[NAME_BYTES + 1];
@@ -86,8 +87,14 @@ static void prepare_put(struct client_job *c, const struct client_request *r)
 {
 	size_t size = r->size < NAME_BYTES ? NAME_BYTES : r->size;
 	c->id = r->id;
-	c->body = xcalloc(1, size);
-	fill_body(c->body, size, r->id);
+	if (r->body.n) {
+		size = r->body.n;
+		c->body = xcalloc(1, size);
+		memcpy(c->body, r->body.p, size);
+	} else {
+		c->body = xcalloc(1, size);
+		client_fill_body(c->body, size, r->id);
+	}
 	c->put = (struct put_job){
 		.job = { .done = put_is_done },
 		.signal = r->signal,
@@ -143,19 +150,9 @@ static void settle_is_done(struct write_job *job, enum status st)
 	gate_pass(&wait->gate);
 }
 
-enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
-			  size_t count, enum settle_outcome outcome, uint32_t rejected_records)
+enum status client_settle_items(struct writer *w, int64_t destination_id, int status,
+				const char *error, const struct settle_item *items, size_t count)
 {
-	static const int answers[] = {
-		[SETTLE_DELIVERED] = 200, [SETTLE_RETRY] = 503, [SETTLE_DEAD] = 400,
-		[SETTLE_SPLIT] = 400,     [SETTLE_MOVED] = 0,   [SETTLE_UNREADABLE] = 0
-	};
-	static const struct settle_part part = { .records = 1,
-						 .raw_bytes = 4,
-						 .encoding = ENCODING_NONE,
-						 .body = { (const uint8_t *)"part", 4 },
-						 .status = 400,
-						 .error = "the test says so" };
 	struct settle_wait *wait = xcalloc(1, sizeof(*wait) + sizeof(struct settlement) +
 						      count * sizeof(struct settle_item));
 	struct settlement *s = settlement_of(wait);
@@ -163,21 +160,76 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 	s->job.done = settle_is_done;
 	s->destination_id = destination_id;
 	s->at_ns = now_wall_ns();
-	s->status = answers[outcome];
-	if (outcome != SETTLE_DELIVERED || rejected_records)
-		(void)snprintf(s->error, sizeof(s->error), "the test says so");
+	s->status = status;
+	(void)snprintf(s->error, sizeof(s->error), "%s", error);
 	s->count = count;
-	for (size_t i = 0; i < count; i++)
-		s->items[i] = (struct settle_item){ .batch_id = batch_ids[i],
-						    .outcome = outcome,
-						    .rejected_records = rejected_records,
-						    .parts = &part,
-						    .part_count = 1 };
+	memcpy(s->items, items, count * sizeof(*items));
 	writer_settle(w, s);
 	gate_wait(&wait->gate);
 	enum status st = wait->status;
 	free(wait);
 	return st;
+}
+
+enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
+			  size_t count, enum settle_outcome outcome, uint32_t rejected_records)
+{
+	static const int answers[SETTLE_EXPIRED + 1] = { [SETTLE_DELIVERED] = 200,
+							 [SETTLE_RETRY] = 503,
+							 [SETTLE_DEAD] = 400,
+							 [SETTLE_SPLIT] = 400,
+							 [SETTLE_UNREADABLE] = 0 };
+	static const struct settle_part part = { .records = 1,
+						 .raw_bytes = 4,
+						 .encoding = ENCODING_NONE,
+						 .body = { (const uint8_t *)"part", 4 },
+						 .status = 400,
+						 .error = "the test says so" };
+	struct settle_item items[CLIENT_SETTLE_MAX];
+	bool is_clean = outcome == SETTLE_DELIVERED && !rejected_records;
+	CHECK(count <= CLIENT_SETTLE_MAX);
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct settle_item){ .batch_id = batch_ids[i],
+						 .outcome = outcome,
+						 .rejected_records = rejected_records,
+						 .parts = &part,
+						 .part_count = 1 };
+	return client_settle_items(w, destination_id, answers[outcome],
+				   is_clean ? "" : "the test says so", items, count);
+}
+
+/* ---- any job ---- */
+
+struct client_work {
+	struct write_job job;
+	struct gate gate;
+	enum status (*work)(struct queue *q, void *ctx);
+	void *ctx;
+	enum status status;
+};
+
+static enum status apply_work(struct queue *q, struct write_job *job)
+{
+	struct client_work *c = (struct client_work *)(void *)job;
+	return c->work(q, c->ctx);
+}
+
+static void work_is_done(struct write_job *job, enum status st)
+{
+	struct client_work *c = (struct client_work *)(void *)job;
+	c->status = st;
+	gate_pass(&c->gate);
+}
+
+enum status client_run(struct writer *w, enum status (*work)(struct queue *q, void *ctx), void *ctx)
+{
+	struct client_work c = { .job = { .apply = apply_work, .done = work_is_done },
+				 .work = work,
+				 .ctx = ctx };
+	gate_init(&c.gate, 1);
+	writer_give(w, &c.job);
+	gate_wait(&c.gate);
+	return c.status;
 }
 
 /* ---- directories ---- */
@@ -243,7 +295,7 @@ static sqlite3 *open_for_look(const char *path)
 		(void)sqlite3_close(db);
 		return NULL;
 	}
-	(void)sqlite3_busy_timeout(db, 5000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	return db;
 }
 
@@ -273,6 +325,16 @@ int64_t facts_int(const char *path, const char *sql)
 	int64_t value = db ? one_int(db, sql) : -1;
 	(void)sqlite3_close(db);
 	return value;
+}
+
+void facts_await(const char *path, const char *sql, int64_t want)
+{
+	int64_t end = patience_end_ns();
+	int64_t got = facts_int(path, sql);
+	while (got != want && patience_pause(end))
+		got = facts_int(path, sql);
+	ck_assert_msg(got == want, "%s is %lld, expected %lld", sql, (long long)got,
+		      (long long)want);
 }
 
 bool facts_text(const char *path, const char *sql, char *ret, size_t size)
@@ -384,7 +446,7 @@ void client_execute(const char *path, const char *sql)
 {
 	sqlite3 *db = NULL;
 	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 10000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
 	CHECK(sqlite3_close(db) == SQLITE_OK);
 }

@@ -8,10 +8,18 @@
 
 enum {
 	CLIENT_PUTS_MAX = 16,
+	CLIENT_SETTLE_MAX = 64,
+	CLIENT_BODY_MIN = 13,
 	CLIENT_IDS_MAX = 4096,
 	CLIENT_DESTINATIONS_MAX = 64,
 	CLIENT_PATH_SIZE = 1024
 };
+
+/* Where fake clocks begin: further ahead than any machine has run. Threads wait by the real clock
+ * for what a fake one says, so they sleep until they are rung, and do not spin for a time that is
+ * past.
+ */
+#define CLIENT_BOOT_NS (INT64_C(20) * 365 * 86400 * 1000000000)
 
 /* One request. Its body names its id, so that it is found again in whatever batch it was merged. */
 struct client_request {
@@ -19,7 +27,8 @@ struct client_request {
 	enum signal signal;
 	enum record_class class;
 	uint32_t records;
-	size_t size; /* bytes of the body; random ones, which do not compress */
+	size_t size;       /* bytes of the body; random ones, which do not compress */
+	struct bytes body; /* instead of these, where it is not empty */
 	uint64_t destinations;
 };
 
@@ -29,10 +38,19 @@ typedef void (*client_done_fn)(int64_t id, enum status st);
 /* Give all to the writer at once (at most CLIENT_PUTS_MAX), wait until each is done. */
 void client_put(struct writer *w, const struct client_request *requests, size_t count,
 		enum status *ret, client_done_fn done);
+/* The body of request id, n bytes of it (CLIENT_BODY_MIN at least). */
+void client_fill_body(uint8_t *p, size_t n, int64_t id);
+/* Settle batches of one destination, each by its item, and wait. */
+enum status client_settle_items(struct writer *w, int64_t destination_id, int status,
+				const char *error, const struct settle_item *items, size_t count);
 /* Settle batches of one destination alike, and wait. SETTLE_SPLIT: one record of each dies, in a
  * part that names no request. */
 enum status client_settle(struct writer *w, int64_t destination_id, const int64_t *batch_ids,
 			  size_t count, enum settle_outcome outcome, uint32_t rejected_records);
+
+/* Run work within a transaction of the writer, and wait for its commit. */
+enum status client_run(struct writer *w, enum status (*work)(struct queue *q, void *ctx),
+		       void *ctx);
 
 /* An empty directory of its own below $TMPDIR or /dev/shm. */
 void client_make_dir(char *ret, size_t size, const char *what);
@@ -63,6 +81,8 @@ struct facts {
 bool facts_read(const char *path, struct facts *ret);
 /* The one integer of a query, -1 where it fails. */
 int64_t facts_int(const char *path, const char *sql);
+/* Asks again until it is this. */
+void facts_await(const char *path, const char *sql, int64_t want);
 /* The same as text. False where it fails. */
 bool facts_text(const char *path, const char *sql, char *ret, size_t size);
 /* Changes the file behind the gateway's back, with SQL. Fails the test where it cannot. */

@@ -12,6 +12,7 @@
 
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "tests/support/patience.h"
 
 void queue_file_make(struct queue_file *f)
 {
@@ -43,7 +44,7 @@ static sqlite3 *open_file(const char *path, int flags)
 	if (rc != SQLITE_OK)
 		(void)fprintf(stderr, "%s: %s\n", path, sqlite3_errmsg(db));
 	CHECK(rc == SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 5000);
+	(void)sqlite3_busy_timeout(db, patience_s() * 1000);
 	return db;
 }
 
@@ -97,19 +98,24 @@ void waiter_init(struct waiter *w)
 {
 	memset(w, 0, sizeof(*w));
 	CHECK(pthread_mutex_init(&w->mutex, NULL) == 0);
-	CHECK(pthread_cond_init(&w->cond, NULL) == 0);
+	pthread_condattr_t attr;
+	CHECK(pthread_condattr_init(&attr) == 0);
+	CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+	CHECK(pthread_cond_init(&w->cond, &attr) == 0);
+	(void)pthread_condattr_destroy(&attr);
 }
 
 enum status waiter_wait(struct waiter *w, int count)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 30;
+	const struct timespec until = patience_until(CLOCK_MONOTONIC);
+	int rc = 0;
 	CHECK(pthread_mutex_lock(&w->mutex) == 0);
-	while (w->done < count)
-		CHECK(pthread_cond_timedwait(&w->cond, &w->mutex, &until) == 0);
+	while (w->done < count && rc == 0)
+		rc = pthread_cond_timedwait(&w->cond, &w->mutex, &until);
+	int done = w->done;
 	enum status st = w->st;
 	CHECK(pthread_mutex_unlock(&w->mutex) == 0);
+	ck_assert_msg(done >= count, "%d of %d jobs done within %d s", done, count, patience_s());
 	return st;
 }
 

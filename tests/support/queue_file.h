@@ -32,7 +32,7 @@ struct waiter {
 	enum status st;
 };
 void waiter_init(struct waiter *w);
-/* For how many jobs it is to wait; gives the status of the last. Aborts after 30 s. */
+/* For how many jobs it is to wait; gives the status of the last. */
 enum status waiter_wait(struct waiter *w, int count);
 void waiter_done(struct waiter *w);
 

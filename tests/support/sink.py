@@ -32,6 +32,8 @@ import time
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.support import otlp  # noqa: E402
+from tests.support.held_port import held_port  # noqa: E402
+from tests.support.patience import DEADLINE_S  # noqa: E402
 
 PATHS = {f"/v1/{s}": s for s in otlp.SIGNALS}
 
@@ -134,13 +136,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
         message = otlp.parse(signal, otlp.decompress(encoding, body))
-        if mode.mode == "ok" and sink.poison.intersection(otlp.record_ids(message)):
-            mode = Mode("answer", 400, body=sink.poison_words, content_type="text/plain")
+        ids = otlp.record_ids(message)
+        if mode.mode == "ok" and any(map(sink.is_bad, ids)):
+            mode = Mode("answer", 400, body=sink.bad_words, content_type="text/plain")
+        rejected = [i for i in ids if sink.is_rejected(i)] if mode.mode == "ok" else []
+        if rejected:
+            mode = Mode("ok", body=otlp.partial_success(signal, len(rejected)))
         if mode.status // 100 == 2:
             sink.keep(signal, message)
         cert = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
-        sink._note(Received(signal, otlp.record_ids(message), dict(self.headers), len(body),
-                            time.monotonic(), mode.status, cert or {}))
+        sink._note(Received(signal, [i for i in ids if i not in rejected], dict(self.headers), len(body),
+                            time.monotonic(), mode.status, cert or {}), rejected)
         try:
             self._reply(mode.status, mode.body, mode.headers, mode.content_type)
         except OSError:
@@ -169,8 +175,10 @@ class Sink:
         self.received = []  # Received, answered with 2xx
         self.refused = []   # Received, answered with anything else
         self.delay_s = 0  # before each answer: a slow link
-        self.poison = frozenset()
-        self.poison_words = b""
+        self.rejected = set()                # ids that were refused by partial success
+        self.is_bad = lambda record_id: False       # one of them, and the whole export is refused
+        self.bad_words = b""
+        self.is_rejected = lambda record_id: False  # refused alone, by partial success
         self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()
@@ -179,6 +187,7 @@ class Sink:
         self._paused = threading.Event()  # never set: to wait with a time-out
         self._connections = set()
         self._server = None
+        self._holder = None
         self._thread = None
 
     # Life
@@ -193,6 +202,8 @@ class Sink:
             self._server.socket = self._tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
+        if self._holder:
+            self._holder.close()
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -211,6 +222,7 @@ class Sink:
                 except OSError:
                     pass
         self._server = None
+        self._holder = held_port(self.port, self.host)
 
     def __enter__(self):
         return self if self._server else self.start()
@@ -218,6 +230,7 @@ class Sink:
     def __exit__(self, *_):
         if self._server:
             self.stop()
+        self._holder.close()
 
     @property
     def url(self):
@@ -249,8 +262,8 @@ class Sink:
 
     def refuse(self, ids, words=b"cannot take this record"):
         """400 with these words to every export that has one of these records, for good."""
-        self.poison_words = words
-        self.poison = frozenset(ids)
+        self.bad_words = words
+        self.is_bad = frozenset(ids).__contains__
 
     def _next_mode(self):
         with self._lock:
@@ -270,8 +283,9 @@ class Sink:
         with self._lock:
             self._connections.discard(connection)
 
-    def _note(self, received):
+    def _note(self, received, rejected=()):
         with self._lock:
+            self.rejected.update(rejected)
             (self.received if received.status // 100 == 2 else self.refused).append(received)
             self._lock.notify_all()
 
@@ -287,7 +301,7 @@ class Sink:
         return {"requests": len(self.received), "refused": len(self.refused), "records": len(ids),
                 "unique": len(set(ids)), "by_signal": {s: len(self.ids(s)) for s in otlp.SIGNALS}}
 
-    def wait(self, condition, what, deadline_s=30):
+    def wait(self, condition, what, deadline_s=DEADLINE_S):
         """Until condition(self) is true; it is asked again after each export."""
         end = time.monotonic() + deadline_s
         while not condition(self):
@@ -296,7 +310,7 @@ class Sink:
             with self._lock:
                 self._lock.wait(min(left, 0.05))
 
-    def wait_ids(self, ids, deadline_s=30):
+    def wait_ids(self, ids, deadline_s=DEADLINE_S):
         """Until every one of these ids has come."""
         want = set(ids)
         self.wait(lambda s: want <= set(s.ids()), f"{len(want)} ids at the sink", deadline_s)

@@ -121,11 +121,13 @@ class Tempo(Sink):
             raise Refused(401, grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
         tenant = given.get("x-scope-orgid", "" if self.multi_tenant else "single-tenant")
         if not tenant:
-            raise Refused(401, grpc.StatusCode.UNAUTHENTICATED, "no org id")
+            raise Refused(503, grpc.StatusCode.UNAVAILABLE, "no org id")
         message = otlp.parse("traces", body)
         if len(body) > self.burst:
             raise Refused(429, grpc.StatusCode.RESOURCE_EXHAUSTED,
-                          f"RATE_LIMITED: ingestion rate limit exceeded while adding {len(body)} bytes for user {tenant}")
+                          f"RATE_LIMITED: batch size ({len(body)} bytes) exceeds ingestion limit (local: {self.burst} "
+                          f"bytes/s, global: 0 bytes/s, burst: {self.burst} bytes) while adding {len(body)} bytes for "
+                          f"user {tenant}. consider reducing batch size or increasing rate limit.")
         for span in otlp.records(message):
             _check_id("trace ids", span.trace_id, 16)
             _check_id("span ids", span.span_id, 8)

@@ -76,6 +76,9 @@ START_TEST(retry_after_is_seconds_or_a_date_in_three_forms)
 		{ "Sun Nov  6 08:49:37 1994", 32, 32 },
 		{ "Sun, 06 Nov 1994 08:49:37 GMT", -5, 0 },
 		{ "Sun, 06 Nov 1994 08:49:37 GMT", 100000, 3600 },
+		{ "Fri, 31 Dec 9999 23:59:59 GMT", 0, 3600 },
+		{ "Fri, 31 Dec 9999 23:59:59 GMT", 784111778, 3600 }, /* a clock before 1970 */
+		{ "Mon, 01 Jan 0001 00:00:00 GMT", 0, 0 },
 		{ "Sun, 06 Nov 1994 08:49:37 PST", 30, 0 },
 		{ "-5", 0, 0 },
 		{ "1.5", 0, 0 },

@@ -7,6 +7,7 @@
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -146,10 +147,10 @@ START_TEST(many_senders_lose_nothing_however_the_receiver_waits)
 			struct chan_item *list;
 			if (wake == CHAN_WAKE_FD) {
 				struct pollfd p = { .fd = chan_fd(&c), .events = POLLIN };
-				ck_assert_int_eq(poll(&p, 1, 30000), 1);
+				ck_assert_int_eq(poll(&p, 1, patience_s() * 1000), 1);
 				list = chan_take_all(&c);
 			} else {
-				list = chan_wait_all(&c, now_mono_ns() + 30 * NS_PER_S);
+				list = chan_wait_all(&c, now_mono_ns() + patience_ns());
 				ck_assert_ptr_nonnull(list);
 			}
 			taken += take_in_order(list, next);

@@ -9,6 +9,7 @@
 #include "gateway/base/now.h"
 #include "storage/stmt.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_file.h"
 
 struct fixture {
@@ -236,13 +237,8 @@ START_TEST(damage_in_use_sets_the_file_aside_and_readers_follow)
 	memset(junk, 0x77, sizeof(junk));
 	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), 16384), (ssize_t)sizeof(junk));
 	writer_suspect(f.w);
-	enum status st = ST_UNAVAILABLE;
-	for (int i = 0; i < 500 && (st || !writer_is_degraded(f.w)); i++) {
-		st = test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 1, bytes_str("new"));
-		(void)usleep(10000);
-	}
-	EXPECT_OK(st);
-	ck_assert(writer_is_degraded(f.w));
+	AWAIT(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, 1, bytes_str("new")) == ST_OK &&
+	      writer_is_degraded(f.w));
 	/* Who keeps claims or a state of the old file hears that it is another. */
 	ck_assert_uint_gt(writer_changes(f.w, slot), 0);
 	EXPECT_OK(claim_list(f.r, f.a, -1, 0, &c, 1, &n, &e));

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gateway/base/now.h"
 #include "gateway/forward/export.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_client.h"
@@ -155,6 +156,20 @@ START_TEST(what_has_no_room_in_the_budget_is_refused_whole)
 }
 END_TEST
 
+START_TEST(patience_grows_with_what_has_to_go_through)
+{
+	struct export x = { .body = { .n = 0 } };
+	ck_assert_int_eq(export_patience_ns(&x, 30 * NS_PER_S), 600 * NS_PER_S);
+	/* Six of 1 MiB at a time, on 64 kbit/s. */
+	x.body.n = 1 << 20;
+	ck_assert_int_gt(export_patience_ns(&x, 30 * NS_PER_S),
+			 6 * (int64_t)(x.body.n / 8000) * NS_PER_S);
+	/* The largest that can be configured is still no overflow. */
+	x.body.n = (size_t)1 << 30;
+	ck_assert_int_lt(export_patience_ns(&x, 3600 * NS_PER_S), INT64_MAX / 1000);
+}
+END_TEST
+
 START_TEST(a_size_that_is_not_the_rows_is_damage)
 {
 	struct fixture *fx = set_up(ENCODING_ZSTD);
@@ -176,6 +191,7 @@ int main(void)
 		the_body_is_all_members_in_order_whatever_the_encodings,
 		a_member_that_is_damaged_or_gone_is_named,
 		what_has_no_room_in_the_budget_is_refused_whole,
+		patience_grows_with_what_has_to_go_through,
 		a_size_that_is_not_the_rows_is_damage,
 	};
 	return run_cases("export", cases, sizeof(cases) / sizeof(cases[0]));

@@ -228,17 +228,11 @@ int main(void)
 		a_large_request_is_prepared_elsewhere,
 		a_large_header_list_is_refused,
 	};
-	Suite *suite = suite_create("grpc_call");
 	TCase *tc = tcase_create("grpc_call");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		tcase_add_test(tc, cases[i]);
 	tcase_add_loop_test(tc, bad_requests_get_their_status, 0,
 			    sizeof(refusals) / sizeof(refusals[0]));
-	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tcase("grpc_call", tc);
 }

@@ -459,15 +459,9 @@ int main(void)
 		who_speaks_http1_is_told_where_to_go,
 		who_says_nothing_is_closed,
 	};
-	Suite *suite = suite_create("grpc_connection");
 	TCase *tc = tcase_create("grpc_connection");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		tcase_add_test(tc, cases[i]);
-	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tcase("grpc_connection", tc);
 }

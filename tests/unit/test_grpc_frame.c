@@ -103,15 +103,9 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("grpc_frame");
 	TCase *tc = tcase_create("grpc_frame");
 	tcase_add_loop_test(tc, messages_are_the_same_however_they_are_cut, 0,
 			    sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(tc, a_written_prefix_is_read_back);
-	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tcase("grpc_frame", tc);
 }

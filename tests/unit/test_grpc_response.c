@@ -284,5 +284,5 @@ int main(void)
 				       no_answer_is_too_large_or_too_odd };
 	int failed = run_cases("grpc_response", cases, sizeof(cases) / sizeof(cases[0]));
 	return failed |
-	       run_loop("grpc_response rows", each_answer_has_its_verdict_and_its_words, ROWS, 60);
+	       run_loop("grpc_response rows", each_answer_has_its_verdict_and_its_words, ROWS);
 }

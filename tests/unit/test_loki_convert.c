@@ -40,13 +40,18 @@ START_TEST(names_are_mapped_as_loki_maps_them)
 		{ "a-b c/d", "a_b_c_d" },
 		{ "0abc", "key_0abc" },
 		{ "_a", "key_a" },
-		{ "__name__", "key__name__" },
+		{ "__name__", "key_name_" },
 		{ ".a", "key_a" },
 		{ "", "key_" },
 		{ "h\xc3\xb6he", "h_he" },
 		{ "\xe6\x97\xa5", "key_" },
 		{ "A9_z", "A9_z" },
-		{ "a..b", "a__b" },
+		{ "a..b", "a_b" },
+		{ "a__b", "a_b" },
+		{ "a.\xc3\xb6.b", "a_b" },
+		{ "_", "key_" },
+		{ "__", "key_" },
+		{ "0_", "key_0_" },
 	};
 	struct buf out;
 	buf_init(&out, 8192, NULL);

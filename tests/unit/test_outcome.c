@@ -15,6 +15,9 @@ START_TEST(every_status_has_its_verdict)
 		{ 200, VERDICT_DELIVERED, "OTLP success" },
 		{ 202, VERDICT_DELIVERED, "accepted" },
 		{ 204, VERDICT_DELIVERED, "Loki's success" },
+		{ 259, VERDICT_DELIVERED, "just below Loki's own" },
+		{ 260, VERDICT_RETRY, "Loki: ingestion is blocked, nothing was taken" },
+		{ 261, VERDICT_DELIVERED, "just above Loki's own" },
 		{ 299, VERDICT_DELIVERED, "the last of 2xx" },
 		{ 300, VERDICT_RETRY, "redirects say nothing of the data" },
 		{ 302, VERDICT_RETRY, "a captive portal" },
@@ -52,6 +55,34 @@ START_TEST(every_status_has_its_verdict)
 }
 END_TEST
 
+START_TEST(words_tell_what_a_status_does_not)
+{
+	static const struct {
+		int status;
+		const char *message;
+		enum verdict want;
+	} cases[] = {
+		{ 400, "http: request body too large", VERDICT_TOO_LARGE },
+		{ 400, "structured metadata too large", VERDICT_REFUSED },
+		{ 400, "", VERDICT_REFUSED },
+		{ 503, "http: request body too large", VERDICT_RETRY },
+		{ 429,
+		  "RATE_LIMITED: batch size (9 bytes) exceeds ingestion limit (burst: 8 bytes)",
+		  VERDICT_TOO_LARGE },
+		{ 429, "RATE_LIMITED: ingestion rate limit (burst: 8 bytes) exceeded",
+		  VERDICT_RETRY },
+		{ 503, "no org id", VERDICT_UNAUTHORIZED },
+		{ 500, "no org id", VERDICT_RETRY },
+		{ 413, "", VERDICT_TOO_LARGE },
+		{ 0, "", VERDICT_RETRY },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_msg(outcome_of_http_words(cases[i].status, cases[i].message) ==
+				      cases[i].want,
+			      "%d \"%s\"", cases[i].status, cases[i].message);
+}
+END_TEST
+
 START_TEST(every_grpc_code_has_its_verdict)
 {
 	static const struct {
@@ -83,6 +114,12 @@ START_TEST(every_grpc_code_has_its_verdict)
 		{ 8, false, "larger than the limit", VERDICT_TOO_LARGE, "tidegate" },
 		{ 8, false, "RATE_LIMITED: ingestion rate limit (15000000 bytes) exceeded",
 		  VERDICT_RETRY, "Tempo: it passes" },
+		{ 8, false,
+		  "RATE_LIMITED: batch size (9 bytes) exceeds ingestion limit (burst: 8 bytes)",
+		  VERDICT_TOO_LARGE, "Tempo: it never passes" },
+		{ 8, true,
+		  "RATE_LIMITED: batch size (9 bytes) exceeds ingestion limit (burst: 8 bytes)",
+		  VERDICT_TOO_LARGE, "Tempo: whatever it says of coming again" },
 		{ 8, false, "", VERDICT_RETRY, "it may pass" },
 		{ 9, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
 		{ 10, false, "", VERDICT_RETRY, "OTLP: retryable" },
@@ -92,6 +129,7 @@ START_TEST(every_grpc_code_has_its_verdict)
 		{ 12, false, "", VERDICT_REFUSED, "OTLP: not retryable" },
 		{ 13, false, "", VERDICT_RETRY, "a bad day" },
 		{ 14, false, "too large", VERDICT_RETRY, "OTLP: retryable" },
+		{ 14, false, "no org id", VERDICT_UNAUTHORIZED, "Tempo without its tenant" },
 		{ 15, false, "", VERDICT_RETRY, "OTLP: retryable" },
 		{ 16, false, "", VERDICT_UNAUTHORIZED, "an expired token" },
 		{ 17, false, "", VERDICT_RETRY, "no code: UNKNOWN" },
@@ -122,6 +160,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const cases[] = { every_status_has_its_verdict,
+				       words_tell_what_a_status_does_not,
 				       every_grpc_code_has_its_verdict,
 				       every_verdict_has_a_word_of_its_own };
 	return run_cases("outcome", cases, sizeof(cases) / sizeof(cases[0]));

@@ -1,10 +1,13 @@
 /* Each kind of metric as series, in text: what is in them, what is left out and why, what deltas
- * add up to. Times are in milliseconds from the epoch, small ones, so that they can be read. */
+ * add up to. Times are in milliseconds from the epoch, small ones, so that they can be read.
+ *
+ * large file: one builder of requests and one printer of series for all kinds of points. */
 #include "gateway/forward/prometheus_convert.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "gateway/base/now.h"
 #include "gateway/forward/prometheus_write.h"
@@ -719,6 +722,113 @@ START_TEST(too_many_attributes_leave_the_point_out)
 }
 END_TEST
 
+/* A gauge under a resource of so many short attributes, one of so many bytes, and its name. */
+static void put_under(int count, size_t size, const char *name)
+{
+	char key[16];
+	char *long_text = calloc(1, size + 1);
+	ck_assert_ptr_nonnull(long_text);
+	memset(long_text, 'x', size);
+	down(1);
+	down(1);
+	for (int i = 0; i < count; i++) {
+		(void)snprintf(key, sizeof(key), "k%03d", i);
+		put_attribute(1, key, "v");
+	}
+	if (size)
+		put_attribute(1, "long", long_text);
+	put_attribute(1, "service.instance.id", "one");
+	put_attribute(1, "service.name", name ? name : long_text);
+	up(1);
+	down(2);
+	down(2);
+	put_text(1, "g");
+	data_begin(5, 0);
+	put_number(0, 100, 1);
+	up(1);
+	request_end();
+	free(long_text);
+}
+
+START_TEST(what_is_too_much_of_a_resource_is_left_out_and_counted)
+{
+	begin();
+	put_under(300, 0, "shop");
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_uint_eq(tally.attributes, 300 - 256);
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_LABELS], 0);
+	ck_assert_uint_eq(batch.series_count, 3); /* none, the gauge, target_info */
+	ck_assert_uint_eq(batch.series[2].label_count, 256 + 3);
+	convert_done();
+	buf_clear(&in);
+	put_under(2, 400000, "shop");
+	check("__name__=g instance=one 100:1 \n"
+	      "__name__=target_info instance=one k000=v k001=v 100:1 \n");
+	ck_assert_uint_eq(tally.attributes, 1);
+	end();
+}
+END_TEST
+
+START_TEST(points_of_a_service_whose_name_is_too_long_are_left_out)
+{
+	begin();
+	put_under(0, 100000, NULL);
+	check("");
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_LABELS], 1);
+	put_under(0, 0, "shop");
+	check("__name__=g instance=one 100:1 \n");
+	end();
+}
+END_TEST
+
+START_TEST(too_many_attributes_of_a_scope_are_left_out_and_counted)
+{
+	char key[16];
+	begin();
+	settings.has_scope_labels = true;
+	down(1);
+	down(2);
+	down(1);
+	put_text(1, "lib");
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(key, sizeof(key), "k%03d", i);
+		put_attribute(3, key, "v");
+	}
+	up(1);
+	down(2);
+	put_text(1, "g");
+	data_begin(5, 0);
+	put_number(0, 100, 1);
+	up(1);
+	request_end();
+	EXPECT_OK(convert(1 << 20));
+	ck_assert_uint_eq(tally.attributes, 300 + 1 - 256);
+	ck_assert_uint_eq(batch.series_count, 2);
+	ck_assert_uint_eq(batch.series[1].label_count, 256 + 1);
+	convert_done();
+	end();
+}
+END_TEST
+
+START_TEST(a_metric_whose_name_is_too_long_is_left_out)
+{
+	char *name = calloc(1, (1 << 20) + 2);
+	ck_assert_ptr_nonnull(name);
+	memset(name, 'x', (1 << 20) + 1);
+	begin();
+	buf_done(&in);
+	buf_init(&in, 8 << 20, NULL);
+	put_sum(name, CUMULATIVE, false, 50, 100, 7);
+	put_sum("g", CUMULATIVE, false, 50, 100, 7);
+	EXPECT_OK(convert(16 << 20));
+	ck_assert_uint_eq(tally.left_out[PROMETHEUS_LEFT_NAME], 1);
+	ck_assert_uint_eq(batch.series_count, 2);
+	convert_done();
+	end();
+	free(name);
+}
+END_TEST
+
 START_TEST(a_full_arena_is_said_wherever_it_happens)
 {
 	begin();
@@ -733,6 +843,44 @@ START_TEST(a_full_arena_is_said_wherever_it_happens)
 		ck_assert(st == ST_OK || st == ST_TOO_LARGE);
 		convert_done();
 	}
+	end();
+}
+END_TEST
+
+/* 1.0 says the labels with each series, 2.0 once. */
+START_TEST(more_than_a_receiver_decompresses_is_not_written)
+{
+	enum { SERIES = 3000, JOB = 12 * 1024 };
+	char job[JOB + 1];
+	char key[16];
+	struct buf out;
+	memset(job, 'j', JOB);
+	job[JOB] = '\0';
+	begin();
+	down(1);
+	down(1);
+	put_attribute(1, "service.name", job);
+	up(1);
+	down(2);
+	down(2);
+	put_text(1, "g");
+	data_begin(5, 0);
+	for (int i = 0; i < SERIES; i++) {
+		(void)snprintf(key, sizeof(key), "%d", i);
+		down(1);
+		put_double(4, 1);
+		put_attribute(7, "k", key);
+		up(1);
+	}
+	up(1);
+	request_end();
+	EXPECT_OK(convert(64 << 20));
+	buf_init(&out, SIZE_MAX, NULL);
+	EXPECT_STATUS(prometheus_write(PROMETHEUS_WRITE_1, &batch, &out), ST_TOO_LARGE);
+	buf_clear(&out);
+	EXPECT_OK(prometheus_write(PROMETHEUS_WRITE_2, &batch, &out));
+	buf_done(&out);
+	convert_done();
 	end();
 }
 END_TEST
@@ -771,7 +919,12 @@ int main(void)
 		the_state_is_bounded_and_the_longest_unused_goes,
 		what_never_fits_takes_no_room_from_others,
 		too_many_attributes_leave_the_point_out,
+		what_is_too_much_of_a_resource_is_left_out_and_counted,
+		points_of_a_service_whose_name_is_too_long_are_left_out,
+		too_many_attributes_of_a_scope_are_left_out_and_counted,
+		a_metric_whose_name_is_too_long_is_left_out,
 		a_full_arena_is_said_wherever_it_happens,
+		more_than_a_receiver_decompresses_is_not_written,
 		what_is_no_message_is_refused,
 	};
 	return run_cases("prometheus_convert", cases, sizeof(cases) / sizeof(cases[0]));

@@ -21,6 +21,7 @@ struct answer_case {
 	enum prometheus_answer want;
 	enum verdict verdict;
 	int64_t rejected;
+	const char *body; /* NULL: a word */
 };
 
 #define V1    PROMETHEUS_WRITE_1
@@ -31,42 +32,54 @@ struct answer_case {
 
 /* 20 samples that stand for 10 records were sent. */
 static const struct answer_case cases[] = {
-	{ "1.0: a success is one", V1, 200, NULL, NULL, NULL, false, PLAIN, VERDICT_DELIVERED, 0 },
-	{ "1.0: so is an empty one", V1, 204, NULL, NULL, NULL, false, PLAIN, VERDICT_DELIVERED,
-	  0 },
+	{ "1.0: a success is one", V1, 200, NULL, NULL, NULL, false, PLAIN, VERDICT_DELIVERED, 0,
+	  NULL },
+	{ "1.0: so is an empty one", V1, 204, NULL, NULL, NULL, false, PLAIN, VERDICT_DELIVERED, 0,
+	  NULL },
 	{ "1.0: headers of 2.0 mean nothing", V1, 204, "0", NULL, NULL, false, PLAIN,
-	  VERDICT_DELIVERED, 0 },
-	{ "1.0: 400 is for good", V1, 400, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0 },
-	{ "1.0: 415 too", V1, 415, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0 },
-	{ "1.0: 429 is for now", V1, 429, NULL, NULL, NULL, false, PLAIN, VERDICT_RETRY, 0 },
-	{ "2.0: all written", V2, 204, "15", "5", "0", false, IS_2, VERDICT_DELIVERED, 0 },
-	{ "2.0: one header is enough", V2, 204, "20", NULL, NULL, false, IS_2, VERDICT_DELIVERED,
-	  0 },
-	{ "2.0: none written", V2, 204, "0", "0", "0", false, IS_2, VERDICT_DELIVERED, 10 },
-	{ "2.0: half written", V2, 200, "10", "0", "0", false, IS_2, VERDICT_DELIVERED, 5 },
+	  VERDICT_DELIVERED, 0, NULL },
+	{ "1.0: 400 is for good", V1, 400, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0,
+	  NULL },
+	{ "1.0: 415 too", V1, 415, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0, NULL },
+	{ "1.0: 429 is for now", V1, 429, NULL, NULL, NULL, false, PLAIN, VERDICT_RETRY, 0, NULL },
+	{ "500 is for now", V1, 500, NULL, NULL, NULL, false, PLAIN, VERDICT_RETRY, 0, NULL },
+	{ "1.0: 500 for native histograms is for good", V1, 500, NULL, NULL, NULL, false, PLAIN,
+	  VERDICT_REFUSED, 0, "native histograms are disabled\n" },
+	{ "2.0: so it is", V2, 500, "0", "0", "0", true, IS_2, VERDICT_REFUSED, 0,
+	  "native histograms are disabled\n" },
+	{ "out of order too", V1, 500, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0,
+	  "out-of-order native histogram ingestion is disabled\n" },
+	{ "503 is for now, whatever it says", V1, 503, NULL, NULL, NULL, false, PLAIN,
+	  VERDICT_RETRY, 0, "native histograms are disabled\n" },
+	{ "2.0: all written", V2, 204, "15", "5", "0", false, IS_2, VERDICT_DELIVERED, 0, NULL },
+	{ "2.0: one header is enough", V2, 204, "20", NULL, NULL, false, IS_2, VERDICT_DELIVERED, 0,
+	  NULL },
+	{ "2.0: none written", V2, 204, "0", "0", "0", false, IS_2, VERDICT_DELIVERED, 10, NULL },
+	{ "2.0: half written", V2, 200, "10", "0", "0", false, IS_2, VERDICT_DELIVERED, 5, NULL },
 	{ "2.0: one missing is one record", V2, 200, "19", "0", "0", false, IS_2, VERDICT_DELIVERED,
-	  1 },
+	  1, NULL },
 	{ "2.0: more than sent is a lie, and no loss", V2, 200, "999999999999999999999", NULL, NULL,
-	  false, IS_2, VERDICT_DELIVERED, 0 },
-	{ "2.0: garbage is 0", V2, 200, "-5", "x", "", false, IS_2, VERDICT_DELIVERED, 10 },
+	  false, IS_2, VERDICT_DELIVERED, 0, NULL },
+	{ "2.0: garbage is 0", V2, 200, "-5", "x", "", false, IS_2, VERDICT_DELIVERED, 10, NULL },
 	{ "2.0: 400 with a part written is a partial success", V2, 400, "16", "0", "0", true, IS_2,
-	  VERDICT_DELIVERED, 2 },
+	  VERDICT_DELIVERED, 2, NULL },
 	{ "2.0: 400 with nothing written is a refusal", V2, 400, "0", "0", "0", true, IS_2,
-	  VERDICT_REFUSED, 0 },
+	  VERDICT_REFUSED, 0, NULL },
 	{ "2.0: 400 with all written is a delivery", V2, 400, "20", "0", "0", true, IS_2,
-	  VERDICT_DELIVERED, 0 },
+	  VERDICT_DELIVERED, 0, NULL },
 	{ "2.0: 503 is for now, whatever was written", V2, 503, "5", "0", "0", true, IS_2,
-	  VERDICT_RETRY, 0 },
+	  VERDICT_RETRY, 0, NULL },
 	{ "2.0: a success without headers was swallowed", V2, 204, NULL, NULL, NULL, true, NOT_2,
-	  VERDICT_RETRY, 0 },
-	{ "2.0: 415", V2, 415, NULL, NULL, NULL, true, NOT_2, VERDICT_REFUSED, 0 },
+	  VERDICT_RETRY, 0, NULL },
+	{ "2.0: 415", V2, 415, NULL, NULL, NULL, true, NOT_2, VERDICT_REFUSED, 0, NULL },
 	{ "2.0: 400 from who knows whom", V2, 400, NULL, NULL, NULL, false, NOT_2, VERDICT_REFUSED,
-	  0 },
+	  0, NULL },
 	{ "2.0: 400 from a receiver of 2.0", V2, 400, NULL, NULL, NULL, true, PLAIN,
-	  VERDICT_REFUSED, 0 },
+	  VERDICT_REFUSED, 0, NULL },
 	{ "2.0: 401 keeps everything", V2, 401, NULL, NULL, NULL, false, PLAIN,
-	  VERDICT_UNAUTHORIZED, 0 },
-	{ "2.0: 404 is for good", V2, 404, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0 },
+	  VERDICT_UNAUTHORIZED, 0, NULL },
+	{ "2.0: 404 is for good", V2, 404, NULL, NULL, NULL, false, PLAIN, VERDICT_REFUSED, 0,
+	  NULL },
 };
 
 static const char *header_of(void *ctx, const char *name)
@@ -89,7 +102,9 @@ START_TEST(an_answer_says)
 	};
 	const struct http_answer a = { .status = c->status,
 				       .content_type = "text/plain",
-				       .body = bytes_str(c->status >= 400 ? "why" : ""),
+				       .body = bytes_str(c->body          ? c->body :
+							 c->status >= 400 ? "why" :
+									    ""),
 				       .header = header_of,
 				       .header_ctx = headers };
 	const struct prometheus_sent sent = { .protocol = c->protocol,
@@ -110,6 +125,6 @@ END_TEST
 
 int main(void)
 {
-	return run_loop("prometheus_reply", an_answer_says, (int)(sizeof(cases) / sizeof(cases[0])),
-			60);
+	return run_loop("prometheus_reply", an_answer_says,
+			(int)(sizeof(cases) / sizeof(cases[0])));
 }

@@ -9,6 +9,7 @@
 #include "storage/bounds.h"
 #include "storage/db.h"
 #include "storage/file_checks.h"
+#include "storage/queue_sql.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_file.h"
 
@@ -502,11 +503,38 @@ START_TEST(a_walk_that_was_held_up_is_not_followed_by_a_long_pause)
 }
 END_TEST
 
+/* The writer lists them to make room, while others wait for it. */
+START_TEST(dead_letters_of_one_class_are_listed_without_reading_the_others)
+{
+	struct fixture f;
+	struct depart_item item;
+	size_t n = 1;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	for (int64_t id = 1; id <= 500; id++) {
+		(void)insert(&f, SIGNAL_LOGS, 1, 1);
+		EXPECT_OK(settle(&f, f.a, id, SETTLE_DEAD, 0));
+	}
+	EXPECT_OK(queue_commit(&f.q));
+	EXPECT_OK(depart_list(&f.q, DELIVERY_DEAD, f.a, RECORD_CLASS_WARNING, 7, &item, 1, &n));
+	ck_assert(n == 1 && item.batch_id == 8);
+	EXPECT_OK(depart_list(&f.q, DELIVERY_DEAD, f.a, -1, 8, &item, 1, &n));
+	ck_assert(n == 1 && item.batch_id == 9);
+	sqlite3_stmt *s = f.q.statements[Q_DEPART_DEAD_CLASS];
+	(void)sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+	EXPECT_OK(depart_list(&f.q, DELIVERY_DEAD, f.a, RECORD_CLASS_INFO, 0, &item, 1, &n));
+	ck_assert_uint_eq(n, 0);
+	ck_assert_int_lt(sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 0), 100);
+	end(&f);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const cases[] = {
 		a_walk_that_was_held_up_is_not_followed_by_a_long_pause,
 		what_left_after_it_was_counted_is_not_evicted_once_more,
+		dead_letters_of_one_class_are_listed_without_reading_the_others,
 		moves_follow_the_table,
 		a_rollback_leaves_nothing_not_even_totals,
 		more_sums_than_fit_in_memory_are_written_all_the_same,

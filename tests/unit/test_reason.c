@@ -76,16 +76,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("reason");
 	TCase *t = tcase_create("reason");
 	tcase_add_loop_test(t, numbers_do_not_make_another_reason, 0,
 			    sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(t, long_errors_are_cut_at_a_character);
 	tcase_add_test(t, any_bytes_fit);
-	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tcase("reason", t);
 }

@@ -18,8 +18,9 @@
 #include "gateway/base/now.h"
 #include "gateway/telemetry/reply.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 
-enum { HELD_MAX = 64, WAIT_MS = 20000 };
+enum { HELD_MAX = 64 };
 
 /* The fake: commits are held until release(), or done at once, or by a thread of their own. */
 struct ingest {
@@ -160,7 +161,7 @@ static struct receive_http *start_plain(bool is_holding)
 
 static void stop(struct receive_http *r)
 {
-	receive_http_stop(r, now_mono_ns() + 20 * NS_PER_S);
+	receive_http_stop(r, now_mono_ns() + patience_ns());
 	ck_assert_uint_eq(budget_used(&fake.budget), 0);
 }
 
@@ -193,7 +194,8 @@ static const char *receive(int fd, char *text, size_t size)
 	text[0] = '\0';
 	while (n + 1 < size) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "nothing came after: %s", text);
+		ck_assert_msg(poll(&p, 1, patience_s() * 1000) == 1, "nothing came after: %s",
+			      text);
 		ssize_t got = recv(fd, text + n, size - 1 - n, 0);
 		if (got <= 0)
 			break;
@@ -264,15 +266,18 @@ START_TEST(done_wakes_the_worker)
 {
 	struct receive_http *r = start_plain(true);
 	int fd = connect_to(r);
-	int64_t start_ns = now_mono_ns();
+	int64_t fastest = INT64_MAX;
 	for (int i = 0; i < 200; i++) {
 		send_text(fd, HELLO);
 		wait_held(1);
+		int64_t start_ns = now_mono_ns();
 		release();
 		expect_code(fd, "200");
+		int64_t took = now_mono_ns() - start_ns;
+		fastest = took < fastest ? took : fastest;
 	}
-	/* Workers look up every 200 ms anyway: unwoken, this would take 40 s. */
-	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	/* Workers look up every 200 ms anyway: unwoken, none would take less. */
+	ck_assert_int_lt(fastest, 100 * NS_PER_MS);
 	close(fd);
 	stop(r);
 }
@@ -301,15 +306,6 @@ START_TEST(a_client_that_goes_while_the_writer_works_is_cleaned_up)
 }
 END_TEST
 
-/* Not by waiting on a descriptor: there is none for memory. */
-static bool budget_is_free_in_time(void)
-{
-	int64_t deadline = now_mono_ns() + 10 * NS_PER_S;
-	while (budget_used(&fake.budget) > 0 && now_mono_ns() < deadline)
-		(void)poll(NULL, 0, 1);
-	return budget_used(&fake.budget) == 0;
-}
-
 START_TEST(a_client_that_goes_in_its_body_frees_its_bytes_soon)
 {
 	struct receive_http *r = start_plain(false);
@@ -321,7 +317,7 @@ START_TEST(a_client_that_goes_in_its_body_frees_its_bytes_soon)
 		send_text(fd, text);
 		close(fd);
 	}
-	ck_assert(budget_is_free_in_time());
+	AWAIT(budget_used(&fake.budget) == 0);
 	stop(r);
 }
 END_TEST
@@ -439,9 +435,9 @@ START_TEST(a_stop_does_not_wait_long_for_uploads)
 	/* The second request is known to be read when the answer to the first has come. */
 	send_text(fd, HELLO HEAD "Content-Length: 1000\r\n\r\nabc");
 	expect_code(fd, "200");
-	int64_t start_ns = now_mono_ns();
-	receive_http_stop(r, start_ns + 60 * NS_PER_S);
-	ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+	int64_t deadline = now_mono_ns() + patience_ns();
+	receive_http_stop(r, deadline);
+	ck_assert_int_lt(now_mono_ns(), deadline);
 	expect_end(fd);
 	close(fd);
 	ck_assert_uint_eq(budget_used(&fake.budget), 0);
@@ -491,11 +487,12 @@ START_TEST(a_request_that_trickles_is_cut_at_the_read_timeout)
 	for (size_t i = 0; i < 3; i++) {
 		int fd = connect_to(r);
 		int64_t start_ns = now_mono_ns();
+		int64_t end_ns = patience_end_ns();
 		send_text(fd, parts[i]);
 		/* A byte whenever 20 ms brought no end. */
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		while (poll(&p, 1, 20) == 0 && send(fd, "a", 1, MSG_NOSIGNAL) == 1)
-			ck_assert_int_lt(now_mono_ns() - start_ns, 20 * NS_PER_S);
+			ck_assert_int_lt(now_mono_ns(), end_ns);
 		ck_assert_int_ge(now_mono_ns() - start_ns, 190 * NS_PER_MS);
 		close(fd);
 	}

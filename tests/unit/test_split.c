@@ -18,7 +18,7 @@ static struct {
 	int dead[BATCHES_MAX][RECORDS_MAX];
 	bool refuses_everything;
 	uint32_t max_records; /* 413 above it; 0: none */
-	uint32_t partial;     /* of each request that it takes, so many are rejected */
+	int64_t partial;      /* of each request that it takes, so many are rejected */
 	int64_t rejected;     /* as settled */
 	int requests;
 	int64_t last_sent; /* to see the order */
@@ -38,6 +38,7 @@ static struct export *refused_export(size_t batches, enum verdict verdict)
 	for (size_t i = 0; i < batches; i++) {
 		claims[i].batch_id = (int64_t)i;
 		claims[i].records = sim.records[i];
+		claims[i].batch_records = sim.records[i];
 	}
 	struct export *x = export_new(claims, batches);
 	x->reply = (struct export_reply){ .verdict = verdict, .status = 400 };
@@ -198,6 +199,25 @@ START_TEST(a_batch_that_is_bad_to_the_last_record_does_not_take_others_along)
 }
 END_TEST
 
+START_TEST(faults_in_every_batch_of_a_large_export_take_nothing_else_along)
+{
+	begin(BATCHES_MAX, 100);
+	for (uint32_t b = 0; b < BATCHES_MAX; b++)
+		sim.is_poisoned[b][b * 7 % 100] = true;
+	(void)run(BATCHES_MAX, VERDICT_REFUSED, false);
+	ck_assert_int_eq(count_dead(BATCHES_MAX), BATCHES_MAX);
+	ck_assert_int_le(sim.requests, 20 * BATCHES_MAX);
+	/* And where nothing is taken any more, the end comes as soon as before. */
+	begin(BATCHES_MAX, 100);
+	for (uint32_t b = 10; b < BATCHES_MAX; b++)
+		for (uint32_t r = 0; r < 100; r++)
+			sim.is_poisoned[b][r] = true;
+	(void)run(BATCHES_MAX, VERDICT_REFUSED, false);
+	ck_assert_int_eq(count_dead(BATCHES_MAX), (BATCHES_MAX - 10) * 100);
+	ck_assert_int_le(sim.requests, SPLIT_REFUSALS_MAX * (SPLIT_BARREN_MAX + 2));
+}
+END_TEST
+
 START_TEST(what_refuses_everything_costs_few_requests)
 {
 	static const size_t batches[] = { 1, 2, 20, 256 };
@@ -256,6 +276,17 @@ START_TEST(what_a_part_rejects_is_added_up)
 }
 END_TEST
 
+START_TEST(a_part_rejects_no_more_than_was_sent)
+{
+	begin(1, 64);
+	sim.partial = INT64_MAX;
+	sim.is_poisoned[0][0] = sim.is_poisoned[0][63] = true;
+	(void)run(1, VERDICT_REFUSED, false);
+	ck_assert_int_eq(count_dead(1), 2);
+	ck_assert_int_eq(sim.rejected, 62);
+}
+END_TEST
+
 START_TEST(members_that_are_gone_are_neither_sent_nor_settled_twice)
 {
 	begin(4, 10);
@@ -309,10 +340,12 @@ int main(void)
 		several_at_fault_die_alone_within_the_bound,
 		too_many_at_fault_die_with_their_neighbours_within_the_bound,
 		a_batch_that_is_bad_to_the_last_record_does_not_take_others_along,
+		faults_in_every_batch_of_a_large_export_take_nothing_else_along,
 		what_refuses_everything_costs_few_requests,
 		a_suspicion_that_is_wrong_loses_only_what_is_at_fault,
 		what_is_too_large_is_sent_in_parts_and_all_of_it_is_taken,
 		what_a_part_rejects_is_added_up,
+		a_part_rejects_no_more_than_was_sent,
 		members_that_are_gone_are_neither_sent_nor_settled_twice,
 		whatever_is_refused_each_record_is_decided_once,
 	};

@@ -14,6 +14,7 @@
 #include "gateway/base/xalloc.h"
 #include "storage/claim.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_file.h"
 
 enum { A = 1, B = 2 }; /* bits of the first two slots */
@@ -244,8 +245,7 @@ START_TEST(a_full_queue_refuses_puts_settles_and_takes_puts_again)
 	ck_assert_int_le(size, MAX);
 	for (int64_t id = 1; id <= 10 + stored / 2; id++)
 		EXPECT_OK(test_settle(f.w, f.a, id, SETTLE_DELIVERED, 0, ""));
-	for (int i = 0; i < 100 && writer_state(f.w) != ST_OK; i++)
-		(void)usleep(50000);
+	AWAIT(writer_state(f.w) == ST_OK);
 	EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A, bytes_of(body, BODY)));
 	expect_balance(&f);
 	free(body);
@@ -279,10 +279,7 @@ START_TEST(unrouted_data_moves_when_a_route_comes)
 	slots[SIGNAL_LOGS][RECORD_CLASS_INFO] = A | B;
 	slots[SIGNAL_TRACES][RECORD_CLASS_INFO] = unrouted;
 	writer_reroute(f.w, slot, slots);
-	for (int i = 0;
-	     i < 200 && ask(&f, "SELECT count(*) FROM deliveries WHERE destination_id = 1") < 400;
-	     i++)
-		(void)usleep(20000);
+	AWAIT(ask(&f, "SELECT count(*) FROM deliveries WHERE destination_id = 1") == 400);
 	EXPECT_OK(test_put_run(f.w, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, unrouted, bytes_str("x")));
 	ck_assert_int_eq(ask(&f, "SELECT accepted FROM balance WHERE destination = 'alpha'"), 800);
 	ck_assert_int_eq(ask(&f, "SELECT accepted FROM balance WHERE destination = 'beta'"), 800);
@@ -325,23 +322,30 @@ START_TEST(a_commit_interval_waits_for_company)
 {
 	struct fixture f;
 	struct err e;
-	struct waiter waiter;
-	struct test_put puts[2];
+	const int64_t interval_ns = 400 * NS_PER_MS;
+	int64_t give_up_ns = patience_end_ns();
+	int64_t apart = interval_ns;
 	queue_file_make(&f.file);
-	struct writer_options o = { .path = f.file.path, .commit_interval_ns = 400 * NS_PER_MS };
+	struct writer_options o = { .path = f.file.path, .commit_interval_ns = interval_ns };
 	open_options(&f, &o);
 	EXPECT_OK(writer_start(f.w, &e));
-	waiter_init(&waiter);
-	int64_t began = now_mono_ns();
-	for (int i = 0; i < 2; i++) {
-		test_put_fill(&puts[i], &waiter, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
-			      bytes_str("x"));
-		writer_put(f.w, &puts[i].put);
+	/* Once more where this thread was held up for so long between the two. */
+	while (apart >= interval_ns && patience_pause(give_up_ns)) {
+		struct waiter waiter;
+		struct test_put puts[2];
+		waiter_init(&waiter);
+		int64_t began = now_mono_ns();
+		for (int i = 0; i < 2; i++) {
+			test_put_fill(&puts[i], &waiter, SIGNAL_LOGS, RECORD_CLASS_INFO, 1, A,
+				      bytes_str("x"));
+			writer_put(f.w, &puts[i].put);
+		}
+		apart = now_mono_ns() - began;
+		EXPECT_OK(waiter_wait(&waiter, 2));
+		ck_assert_int_ge(now_mono_ns() - began, interval_ns);
+		waiter_done(&waiter);
 	}
-	EXPECT_OK(waiter_wait(&waiter, 2));
-	ck_assert_int_ge(now_mono_ns() - began, 400 * NS_PER_MS);
-	ck_assert_int_eq(ask(&f, "SELECT requests FROM batches"), 2);
-	waiter_done(&waiter);
+	ck_assert_int_eq(ask(&f, "SELECT requests FROM batches ORDER BY id DESC LIMIT 1"), 2);
 	end(&f);
 }
 END_TEST
