@@ -29,6 +29,9 @@ enum {
 	ROWS_MAX = 10000
 };
 
+/* No id is as large as this (storage/inspect_dead.c counts on it): it was read from damage. */
+#define ID_LIMIT (INT64_C(1) << 55)
+
 struct taking {
 	struct queue *q;
 	struct salvage_file *from;
@@ -166,14 +169,15 @@ static enum status take_ids(struct taking *t, int64_t acked_id)
 	int64_t last = t->from ? salvage_file_last_id(t->from) : 0;
 	int64_t loss = 0;
 	int64_t reported = 0;
-	if (last > INT64_MAX / 2)
+	if (last >= ID_LIMIT)
 		last = 0;
 	last = greater(greater(last + BATCH_IDS_AHEAD, above_all()), acked_id);
-	if (!t->from || salvage_tables_last_loss(t->from, &loss) ||
-	    salvage_tables_reported(t->from, &reported) || greater(loss, reported) > INT64_MAX / 2)
+	bool is_known = t->from && !salvage_tables_last_loss(t->from, &loss) &&
+			!salvage_tables_reported(t->from, &reported);
+	loss = greater(loss, reported);
+	if (!is_known || loss >= ID_LIMIT)
 		loss = above_all();
 	enum status st = queue_skip_ids(t->q, last);
-	loss = greater(loss, reported);
 	return st || !loss ? st : queue_save_setting(t->q, "losses_reported", loss);
 }
 

@@ -3,9 +3,11 @@ salvaged, one of another gateway, another application or a newer version is refu
 import sqlite3
 
 import pytest
+import requests
 
 from tests.support import otlp
 from tests.support.gateway import Gateway
+from tests.support.sink import Sink
 
 UNREACHABLE = {"destinations": {"central": {"kind": "otlp_http", "endpoint": "http://127.0.0.1:1"}}}
 APPLICATION_ID = 1416193095
@@ -71,6 +73,39 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_moves_over(start_gatew
     assert [p.read_bytes() for p in set_aside(gateway)] == [damaged]
     gateway.wait_until(lambda: gateway.admin_get("/healthz").json()["status"] == "ok", "not degraded any more")
     gateway.assert_balanced()
+
+
+def test_what_was_paused_stays_so_over_a_damaged_file(start_gateway):
+    """An operator's order, and what the uplink has carried, before anything is sent."""
+    with Sink() as sink:
+        destination = {"kind": "otlp_http", "endpoint": sink.url, "uplink": "wan"}
+        gateway = start_gateway({"destinations": {"central": destination}, "uplinks": {"wan": {"monthly_budget": "1GiB"}}},
+                                expect=[r"event=(queue|salvage)\."])
+        assert otlp.post(gateway, "logs", otlp.logs(otlp.new_ids(3))).ok
+        gateway.wait_drained()
+        used = "SELECT bytes FROM uplink_usage WHERE uplink = 'wan' AND length(period) = 7"
+        api = f"http://127.0.0.1:{gateway.admin_port}/api/v1/destinations/central"
+        assert requests.post(f"{api}/pause", json={}, timeout=10).ok
+        paused = "SELECT state FROM destinations WHERE name = 'central'"
+        gateway.wait_until(lambda: gateway.sqlite(paused) == [("paused",)], "the pause is stored")
+        ids = otlp.new_ids(5)
+        assert otlp.post(gateway, "logs", otlp.logs(ids)).ok
+        assert gateway.sigterm() == 0
+        carried = gateway.sqlite(used)[0][0]
+        assert carried > 0
+        with open(gateway.queue_path, "r+b") as file:
+            file.write(b"\0" * 100)
+        gateway.start()
+        assert gateway.wait_event("queue.inherited")["paused"] == "1"
+        wait_salvaged(gateway)
+        assert gateway.sqlite(paused) == [("paused",)] and gateway.sqlite(used)[0][0] >= carried
+        assert gateway.sqlite("SELECT accepted, delivered, queued FROM balance WHERE destination = 'central'") == [(8, 3, 5)]
+        assert len(sink.ids("logs")) == 3
+        api = f"http://127.0.0.1:{gateway.admin_port}/api/v1/destinations/central"
+        assert requests.post(f"{api}/resume", json={}, timeout=10).ok
+        gateway.wait_drained()
+        assert set(sink.ids("logs")) >= set(ids)
+        gateway.assert_balanced()
 
 
 def test_what_cannot_be_read_stands_in_the_ledger_or_is_never_missed(start_gateway):

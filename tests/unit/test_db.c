@@ -136,6 +136,38 @@ START_TEST(files_of_others_and_of_newer_versions_are_refused_and_left_as_they_ar
 }
 END_TEST
 
+/* What is in it stays, with the times that it had. */
+START_TEST(a_file_of_version_1_is_brought_up_to_date)
+{
+	struct queue_file f;
+	struct err e = { .text = "" };
+	struct writer *w = NULL;
+	char sql[600];
+	queue_file_make(&f);
+	queue_file_exec(f.path, migrations[0].sql);
+	(void)snprintf(sql, sizeof(sql),
+		       "PRAGMA application_id = %d; PRAGMA user_version = 1;"
+		       "INSERT INTO destinations (name, kind, state_since) VALUES ('a', 'file', 1);"
+		       "INSERT INTO losses VALUES (1, 1780272000000000000, 1, 'logs', 'info', "
+		       "'expired', 2, 1, NULL, NULL, 'old');"
+		       "INSERT INTO totals VALUES (1, 'logs', 'accepted', 2), "
+		       "(1, 'logs', 'expired', 2)",
+		       DB_APPLICATION_ID);
+	queue_file_exec(f.path, sql);
+	const struct writer_options o = { .path = f.path };
+	ck_assert_msg(writer_open(&o, &w, &e) == ST_OK, "%s", e.text);
+	ck_assert(!writer_is_degraded(w));
+	writer_stop(w);
+	ck_assert_int_eq(queue_file_int(f.path, "PRAGMA user_version"), migration_count);
+	ck_assert_int_eq(queue_file_int(f.path, "SELECT records FROM loss_ledger WHERE at = "
+						"'2026-06-01 00:00:00' AND destination = 'a'"),
+			 2);
+	ck_assert_int_eq(queue_file_int(f.path, "SELECT count(*) FROM balance WHERE difference"),
+			 0);
+	queue_file_remove(&f);
+}
+END_TEST
+
 START_TEST(network_file_systems_are_refused_by_name)
 {
 	static const struct {
@@ -323,6 +355,7 @@ int main(void)
 		every_pragma_holds_in_a_new_file,
 		a_reader_cannot_write,
 		files_of_others_and_of_newer_versions_are_refused_and_left_as_they_are,
+		a_file_of_version_1_is_brought_up_to_date,
 		network_file_systems_are_refused_by_name,
 		a_file_that_is_no_database_is_set_aside,
 		a_damaged_schema_page_is_set_aside,

@@ -244,9 +244,10 @@ START_TEST(ids_go_on_above_the_old_ones_also_in_1970)
 }
 END_TEST
 
-/* A queue without a writer, to take into. */
+/* A queue without a writer, to take into. Ids go on, but not from what makes no sense. */
 static void take(const struct fixture *f, struct inherited *ret)
 {
+	int64_t id = 0;
 	struct queue_file to;
 	struct queue q;
 	sqlite3 *db = NULL;
@@ -260,6 +261,13 @@ static void take(const struct fixture *f, struct inherited *ret)
 	EXPECT_OK(queue_begin(&q));
 	EXPECT_OK(inherit_take(&q, f->file.path, 0, ret));
 	EXPECT_OK(queue_commit(&q));
+	EXPECT_OK(stmt_get_int(db, "SELECT value FROM settings WHERE name = 'losses_reported'", &id,
+			       &e));
+	ck_assert_int_gt(id, 0);
+	ck_assert_int_lt(id, INT64_C(1) << 55);
+	EXPECT_OK(queue_highest_id(&q, &id));
+	ck_assert_int_gt(id, BATCHES);
+	ck_assert_int_lt(id, INT64_C(1) << 55);
 	queue_done(&q);
 	db_close(db);
 	queue_file_remove(&to);
