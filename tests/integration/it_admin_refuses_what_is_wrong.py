@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from tests.support.gateway import ROOT, Gateway
+from tests.support.patience import DEADLINE_S
 
 MACROS = dict(re.findall(r"#define (CHANGES|OF_DEAD|SELECTS)\b\s*\\?\s*\(([^)]*)\)", (ROOT / "admin" / "parameters.c").read_text()))
 WRONG = {"read_state": ["gone", "READY"], "read_signal": ["log"], "read_class": ["urgent"], "read_number": ["x"],
@@ -55,7 +56,7 @@ def gateway(tmp_path_factory):
 
 
 def ask(gateway, method, path, **more):
-    answer = requests.request(method, f"http://127.0.0.1:{gateway.admin_port}{path}", timeout=20, **more)
+    answer = requests.request(method, f"http://127.0.0.1:{gateway.admin_port}{path}", timeout=DEADLINE_S, **more)
     if answer.status_code != 200:
         assert answer.headers["Content-Type"] == "application/json", path
         error = answer.json()

@@ -13,6 +13,7 @@
 #include "storage/migrations.h"
 #include "storage/salvage.h"
 #include "tests/support/expect.h"
+#include "tests/support/patience.h"
 #include "tests/support/queue_file.h"
 
 #define HOUR  (INT64_C(3600) * NS_PER_S)
@@ -51,9 +52,7 @@ static int64_t ask(const struct fixture *f, const char *sql)
 
 static void await(struct fixture *f, const char *sql)
 {
-	for (int i = 0; i < 3000 && ask(f, sql) == 0; i++)
-		(void)usleep(20000);
-	ck_assert_msg(ask(f, sql) != 0, "%s", sql);
+	AWAIT(ask(f, sql) != 0);
 }
 
 /* Batches of alpha, some delivered; alpha is paused, the uplink used, and losses were reported up
@@ -202,9 +201,7 @@ START_TEST(a_file_that_is_set_aside_in_use_is_followed_in_the_same_way)
 	EXPECT_OK(salvage_start(f.w, &f.salvage, NULL));
 	zero_page_of(&f, "losses");
 	writer_suspect(f.w);
-	for (int i = 0; i < 3000 && !writer_is_degraded(f.w); i++)
-		(void)usleep(20000);
-	ck_assert(writer_is_degraded(f.w));
+	AWAIT(writer_is_degraded(f.w));
 	await(&f, "SELECT NOT EXISTS (SELECT 1 FROM salvages WHERE state = 'running')");
 	ck_assert_int_eq(ask(&f, "SELECT id FROM destinations WHERE name = 'alpha' AND state = "
 				 "'paused'"),
