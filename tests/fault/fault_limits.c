@@ -150,10 +150,11 @@ static void work(struct writer *w)
 	for (int i = 0; i < PUTS; i++)
 		(void)put_one(w, i % 8 == 0 ? RECORD_CLASS_WARNING : RECORD_CLASS_INFO);
 	int64_t last = facts_int(path, last_sql);
-	/* The oldest were evicted. */
-	for (int64_t id = last - 12; id <= last; id++)
+	/* The oldest were evicted. Where the disk failed, there may be fewer, or none. */
+	int64_t from = last - 12 > first ? last - 12 : first;
+	for (int64_t id = from; id <= last; id++)
 		settle_one(w, id);
-	redrive_some(w, last - 12, facts_int(path, last_sql));
+	redrive_some(w, from, facts_int(path, last_sql));
 	deliver(w, first, facts_int(path, last_sql));
 	for (int i = 0; i < 12; i++) {
 		now_fake_advance(300 * NS_PER_MS);
