@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "storage/bounds.h"
 #include "storage/db.h"
 #include "storage/file_checks.h"
 #include "storage/queue_sql.h"
@@ -213,6 +214,45 @@ START_TEST(what_was_partly_settled_leaves_with_all_that_was_counted)
 }
 END_TEST
 
+static int stop_after_a_slice(void *ctx)
+{
+	const struct bounds *b = ctx;
+	return b->dead.bytes > 0;
+}
+
+/* Damage that a walk meets makes the file another one, into which the same data is moved. */
+START_TEST(what_a_walk_counted_of_a_damaged_file_is_not_counted_again)
+{
+	const struct writer_limits limits = { .dead_max_bytes = 500 };
+	struct fixture f;
+	struct bounds b;
+	bool is_due = true;
+	int64_t next = 0;
+	begin(&f);
+	bounds_init(&b, &limits);
+	EXPECT_OK(queue_begin(&f.q));
+	for (int i = 0; i < 100; i++)
+		settle(&f, 0, insert(&f, RECORD_CLASS_INFO, 1), SETTLE_DEAD);
+	EXPECT_OK(queue_commit(&f.q));
+	sqlite3_progress_handler(f.db, 1, stop_after_a_slice, &b);
+	ck_assert_int_ne(bounds_look(&b, &f.q, INT64_MAX, &is_due, &next), ST_OK);
+	sqlite3_progress_handler(f.db, 0, NULL, NULL);
+	ck_assert_uint_gt(b.dead.bytes, 0);
+	queue_done(&f.q);
+	queue_init(&f.q, f.db);
+	EXPECT_OK(stmt_exec(f.db,
+			    "UPDATE batches SET id = id + 1000; UPDATE deliveries SET "
+			    "batch_id = batch_id + 1000; UPDATE payloads SET batch_id = "
+			    "batch_id + 1000",
+			    NULL));
+	bounds_restart(&b);
+	EXPECT_OK(bounds_look(&b, &f.q, INT64_MAX, &is_due, &next));
+	ck_assert(!b.dead.is_walking);
+	ck_assert(!is_due);
+	end(&f);
+}
+END_TEST
+
 /* ---- any order of events ---- */
 
 static uint64_t random_state;
@@ -324,6 +364,7 @@ int main(void)
 		a_rollback_brings_back_what_is_to_go_first,
 		a_step_is_bounded_and_a_look_needs_no_search,
 		what_was_partly_settled_leaves_with_all_that_was_counted,
+		what_a_walk_counted_of_a_damaged_file_is_not_counted_again,
 		whatever_happens_the_order_holds,
 	};
 	return run_cases("evict", cases, sizeof(cases) / sizeof(cases[0]));
