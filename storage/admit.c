@@ -15,10 +15,11 @@
  *   out go on.
  *
  * Evicting is cheap per byte but not free, so it has a time limit in each commit (MAKE_ROOM_NS),
- * and between the groups room is kept ahead (LOW, HIGH): under a sustained overload the eviction
- * runs beside the puts in steps of some MiB, each of which is one row of the ledger for each
- * destination, signal and class. Only the least urgent class goes ahead of need: whatever comes may
- * take that room, and it must not be had from a class that is above what comes.
+ * which is not looked at before the first step: nothing is refused for the time that others took of
+ * the processor. And between the groups room is kept ahead (LOW, HIGH): under a sustained overload
+ * the eviction runs beside the puts in steps of some MiB, each of which is one row of the ledger
+ * for each destination, signal and class. Only the least urgent class goes ahead of need: whatever
+ * comes may take that room, and it must not be had from a class that is above what comes.
  *
  * A log that is long already leaves no room for a large commit: it is started over first.
  *
@@ -81,6 +82,7 @@ struct gate {
 	struct writer *w;
 	int64_t taken[RECORD_CLASS_COUNT];
 	int64_t deadline_ns;
+	bool has_tried; /* to make room: then the time counts */
 };
 
 /* What is to be in the file of this class and the less urgent ones. */
@@ -104,8 +106,9 @@ static enum status make_room_for(struct gate *g, const struct admit_need *n, int
 	while (!st && !fits(w, pages, &room)) {
 		size_t count = 0;
 		*ret = room.why;
-		if (room.growth_pages < 0 || now_mono_ns() >= g->deadline_ns)
+		if (room.growth_pages < 0 || (g->has_tried && now_mono_ns() >= g->deadline_ns))
 			return ST_OK;
+		g->has_tried = true;
 		st = evict_some(&w->store.queue, w->limits.may_evict, (enum record_class) class,
 				&count);
 		if (!st && count == 0 && !evict_is_searching(&w->store.queue))

@@ -38,6 +38,21 @@ void bounds_add_quota(struct bounds *b, int64_t destination_id, uint64_t max_byt
 							     .max_bytes = max_bytes };
 }
 
+static void restart(struct bounds_tally *t)
+{
+	*t = (struct bounds_tally){ .state = t->state,
+				    .destination_id = t->destination_id,
+				    .max_bytes = t->max_bytes };
+}
+
+void bounds_restart(struct bounds *b)
+{
+	b->expired_count = 0;
+	restart(&b->dead);
+	for (size_t i = 0; i < b->quota_count; i++)
+		restart(&b->quotas[i]);
+}
+
 static int64_t dead_age(const struct queue *q, const struct depart_item *item)
 {
 	return item->last_attempt_at_ns ? boot_age_ns(&q->boot, item->last_boot, item->last_mono_ns,

@@ -35,6 +35,8 @@ struct bounds {
 
 void bounds_init(struct bounds *b, const struct writer_limits *limits);
 void bounds_add_quota(struct bounds *b, int64_t destination_id, uint64_t max_bytes);
+/* The file is another one, or was opened again: what was counted says nothing of it. */
+void bounds_restart(struct bounds *b);
 /* Go on with the sums, until the deadline. Reads only. *ret_due: something has to go. *ret_next_ns:
  * when to look again. */
 MUST_USE enum status bounds_look(struct bounds *b, struct queue *q, int64_t deadline_ns,

@@ -69,9 +69,16 @@ enum status depart_note(struct queue *q, const struct queue_departed *d)
 	return st ? st : gather(q, d);
 }
 
+/* What is known of a delivery that is to go. */
+struct leaving {
+	enum delivery_state state;
+	int64_t stored_bytes; /* of the payload, as those who walk count it */
+	struct queue_departed departed;
+};
+
 /* The first delivery of the batch to a destination within the range. ST_END: none. */
 static enum status find(struct queue *q, int64_t batch_id, int64_t from_id, int64_t to_id,
-			enum delivery_state *ret_state, struct queue_departed *ret)
+			struct leaving *ret)
 {
 	sqlite3_stmt *s = NULL;
 	enum status st = queue_statement(q, Q_DEPART_FIND, &s);
@@ -86,27 +93,29 @@ static enum status find(struct queue *q, int64_t batch_id, int64_t from_id, int6
 	int64_t of_batch = sqlite3_column_int64(s, 6);
 	const char *state = (const char *)sqlite3_column_text(s, 1);
 	bool is_ready = state && strcmp(state, delivery_state_text(DELIVERY_READY)) == 0;
-	*ret_state = is_ready ? DELIVERY_READY : DELIVERY_DEAD;
-	*ret = (struct queue_departed){ .destination_id = sqlite3_column_int64(s, 0),
-					.records = sqlite3_column_int64(s, 2),
-					.signal = queue_read_signal(s, 3),
-					.class = queue_read_class(s, 4),
-					.bytes = sqlite3_column_int64(s, 5),
-					.first_time_ns = sqlite3_column_int64(s, 7),
-					.last_time_ns = sqlite3_column_int64(s, 8) };
+	struct queue_departed d = { .destination_id = sqlite3_column_int64(s, 0),
+				    .records = sqlite3_column_int64(s, 2),
+				    .signal = queue_read_signal(s, 3),
+				    .class = queue_read_class(s, 4),
+				    .bytes = sqlite3_column_int64(s, 5),
+				    .first_time_ns = sqlite3_column_int64(s, 7),
+				    .last_time_ns = sqlite3_column_int64(s, 8) };
+	ret->state = is_ready ? DELIVERY_READY : DELIVERY_DEAD;
+	ret->stored_bytes = d.bytes;
 	/* Part of it was settled before: the bytes in proportion. */
-	if (of_batch > ret->records && ret->records >= 0)
-		ret->bytes =
-			(int64_t)((double)ret->bytes * (double)ret->records / (double)of_batch);
+	if (of_batch > d.records && d.records >= 0)
+		d.bytes = (int64_t)((double)d.bytes * (double)d.records / (double)of_batch);
+	ret->departed = d;
 	stmt_reset(s);
 	return ST_OK;
 }
 
-static enum status let_go(struct queue *q, int64_t batch_id, enum delivery_state state,
-			  struct queue_departed *d, enum outcome outcome, const char *why)
+static enum status let_go(struct queue *q, int64_t batch_id, struct leaving *l,
+			  enum outcome outcome, const char *why)
 {
-	CHECK(queue_may_move(state, DELIVERY_GONE));
-	gone_add(&q->gone, d->destination_id, state, d->bytes);
+	CHECK(queue_may_move(l->state, DELIVERY_GONE));
+	struct queue_departed *d = &l->departed;
+	gone_add(&q->gone, d->destination_id, l->state, l->stored_bytes);
 	d->outcome = outcome;
 	d->why = why;
 	enum status st = depart_note(q, d);
@@ -122,31 +131,29 @@ static enum status drop_payload(struct queue *q, int64_t batch_id)
 enum status depart_delivery(struct queue *q, int64_t batch_id, int64_t destination_id,
 			    enum delivery_state state, enum outcome outcome, const char *why)
 {
-	struct queue_departed d;
-	enum delivery_state is = DELIVERY_GONE;
+	struct leaving l;
 	int64_t other;
-	enum status st = find(q, batch_id, destination_id, destination_id, &is, &d);
+	enum status st = find(q, batch_id, destination_id, destination_id, &l);
 	if (st)
 		return st == ST_END ? ST_OK : st;
-	if (is != state)
+	if (l.state != state)
 		return ST_OK;
-	st = let_go(q, batch_id, is, &d, outcome, why);
+	st = let_go(q, batch_id, &l, outcome, why);
 	if (!st)
 		st = queue_ask(q, Q_DELIVERY_ANY, batch_id, &other);
-	if (!st && is == DELIVERY_READY)
-		st = unwanted_left(q, batch_id, d.class);
+	if (!st && state == DELIVERY_READY)
+		st = unwanted_left(q, batch_id, l.departed.class);
 	return st == ST_END ? drop_payload(q, batch_id) : st;
 }
 
 enum status depart_batch(struct queue *q, int64_t batch_id, enum outcome outcome, const char *why)
 {
-	struct queue_departed d;
-	enum delivery_state is = DELIVERY_GONE;
-	enum status st = find(q, batch_id, INT64_MIN, INT64_MAX, &is, &d);
+	struct leaving l;
+	enum status st = find(q, batch_id, INT64_MIN, INT64_MAX, &l);
 	while (!st) {
-		st = let_go(q, batch_id, is, &d, outcome, why);
+		st = let_go(q, batch_id, &l, outcome, why);
 		if (!st)
-			st = find(q, batch_id, INT64_MIN, INT64_MAX, &is, &d);
+			st = find(q, batch_id, INT64_MIN, INT64_MAX, &l);
 	}
 	return st == ST_END ? drop_payload(q, batch_id) : st;
 }

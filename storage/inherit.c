@@ -29,9 +29,6 @@ enum {
 	ROWS_MAX = 10000
 };
 
-/* No id is as large as this (storage/inspect_dead.c counts on it): it was read from damage. */
-#define ID_LIMIT (INT64_C(1) << 55)
-
 struct taking {
 	struct queue *q;
 	struct salvage_file *from;
@@ -121,7 +118,8 @@ static enum status take_usage(struct taking *t, sqlite3_stmt *from)
 	char period[USAGE_PERIOD_MAX];
 	sqlite3_stmt *s = NULL;
 	if (!take_text(from, 0, uplink, sizeof(uplink)) ||
-	    !take_text(from, 1, period, sizeof(period)) || sqlite3_column_int64(from, 2) < 0)
+	    !take_text(from, 1, period, sizeof(period)) || sqlite3_column_int64(from, 2) < 0 ||
+	    sqlite3_column_int64(from, 2) >= SALVAGE_COUNT_LIMIT)
 		return ST_OK;
 	enum status st = stmt_prepare(t->q->db, sql, &s, &t->q->err);
 	if (st)
@@ -169,13 +167,13 @@ static enum status take_ids(struct taking *t, int64_t acked_id)
 	int64_t last = t->from ? salvage_file_last_id(t->from) : 0;
 	int64_t loss = 0;
 	int64_t reported = 0;
-	if (last >= ID_LIMIT)
+	if (last >= SALVAGE_ID_LIMIT)
 		last = 0;
 	last = greater(greater(last + BATCH_IDS_AHEAD, above_all()), acked_id);
 	bool is_known = t->from && !salvage_tables_last_loss(t->from, &loss) &&
 			!salvage_tables_reported(t->from, &reported);
 	loss = greater(loss, reported);
-	if (!is_known || loss >= ID_LIMIT)
+	if (!is_known || loss >= SALVAGE_ID_LIMIT)
 		loss = above_all();
 	enum status st = queue_skip_ids(t->q, last);
 	return st || !loss ? st : queue_save_setting(t->q, "losses_reported", loss);

@@ -387,8 +387,6 @@ enum status inspect_loss_sums(struct inspect *in, int64_t *after_id,
 	if (!st)
 		st = inspect_each(in, "SELECT coalesce(max(id), 0) FROM losses", 0, read_int,
 				  &newest, e);
-	if (!st && newest < *after_id)
-		*after_id = 0; /* a new file: its ledger begins anew */
 	if (!st)
 		st = inspect_each(
 			in,
@@ -397,7 +395,9 @@ enum status inspect_loss_sums(struct inspect *in, int64_t *after_id,
 			"WHERE l.id > ?1 GROUP BY 1, 2, 3",
 			*after_id, loss_sum_row, &c, e);
 	inspect_end(in);
-	if (!st)
+	/* A file that follows a damaged one has none at first. Its own are above those of the old
+	 * one, which come back below (storage/salvage_books.c). */
+	if (!st && newest > *after_id)
 		*after_id = newest;
 	return st;
 }

@@ -332,8 +332,8 @@ static enum status take_batch(sqlite3_stmt *s, struct buf *out, struct salvage_b
 				     .last_time = sqlite3_column_int64(s, 10),
 				     .crc = (uint32_t)sqlite3_column_int64(s, 11) };
 	if (signal < 0 || class < 0 || encoding < 0 || b->records < 0 || b->records > UINT32_MAX ||
-	    b->raw_bytes < 0 || b->stored_bytes < 0 || b->stored_bytes > ROW_MAX ||
-	    b->received.at_ns < 0)
+	    b->raw_bytes < 0 || b->raw_bytes > UINT32_MAX || b->stored_bytes < 0 ||
+	    b->stored_bytes > ROW_MAX || b->received.at_ns < 0)
 		return ST_CORRUPT;
 	b->signal = (enum signal)signal;
 	b->class = (enum record_class) class;
@@ -396,7 +396,8 @@ static enum status take_owed(const struct salvage_file *f, struct buf *out, stru
 				     .attempts = sqlite3_column_int64(s, 3),
 				     .last_status = sqlite3_column_int64(s, 5) };
 	if ((!is_dead && !is_ready) || owed.records < 0 || owed.records > b->records ||
-	    owed.attempts < 0 || owed.destination_id <= 0 || b->owed_count == SALVAGE_OWED_MAX)
+	    owed.attempts < 0 || owed.attempts > INT32_MAX || owed.destination_id <= 0 ||
+	    b->owed_count == SALVAGE_OWED_MAX)
 		return ST_CORRUPT;
 	if (is_owed(b, owed.destination_id))
 		return ST_OK;

@@ -17,6 +17,12 @@ enum {
 	SALVAGE_BOOT_MAX = 64
 };
 
+/* No queue has ids or counts of records and bytes as large as these: one that is was read from
+ * damage, and is not taken over. Whatever is added to one that was taken stays within its type: a
+ * sum that does not would fail each commit that it is part of. */
+#define SALVAGE_ID_LIMIT    (INT64_C(1) << 55) /* storage/inspect_dead.c counts on it */
+#define SALVAGE_COUNT_LIMIT (INT64_C(1) << 50)
+
 /* When something happened. The numbers of boots are the damaged file's own, so they go by name. */
 struct salvage_moment {
 	int64_t at_ns; /* wall clock, as that file had corrected it; 0: NULL */

@@ -13,6 +13,11 @@
 
 enum { LOSS_GAP_MAX = 20000 };
 
+static bool is_count(int64_t n)
+{
+	return n >= 0 && n < SALVAGE_COUNT_LIMIT;
+}
+
 static int find_outcome(struct bytes word)
 {
 	for (int i = 0; i < OUTCOME_COUNT; i++)
@@ -34,13 +39,15 @@ enum status salvage_tables_owed(struct salvage_file *f, struct salvage_total *re
 	while (!st && (st = stmt_step(s, NULL)) == ST_OK) {
 		int signal = salvage_file_signal(salvage_file_column(s, 1));
 		int64_t id = sqlite3_column_int64(s, 0);
-		if (signal < 0 || id <= 0 || count == max) {
+		int64_t records = sqlite3_column_int64(s, 2);
+		if (signal < 0 || id <= 0 || records >= SALVAGE_COUNT_LIMIT ||
+		    records <= -SALVAGE_COUNT_LIMIT || count == max) {
 			st = ST_CORRUPT;
 			break;
 		}
 		ret[count++] = (struct salvage_total){ .destination_id = id,
 						       .signal = (enum signal)signal,
-						       .records = sqlite3_column_int64(s, 2) };
+						       .records = records };
 	}
 	(void)sqlite3_finalize(s);
 	if (st != ST_END)
@@ -62,7 +69,7 @@ enum status salvage_tables_outcomes(struct salvage_file *f, struct salvage_outco
 		int outcome = find_outcome(salvage_file_column(s, 2));
 		struct salvage_outcome o = { .destination_id = sqlite3_column_int64(s, 0),
 					     .records = sqlite3_column_int64(s, 3) };
-		if (signal < 0 || outcome < 0 || o.destination_id <= 0 || o.records < 0 ||
+		if (signal < 0 || outcome < 0 || o.destination_id <= 0 || !is_count(o.records) ||
 		    count == max) {
 			st = ST_CORRUPT;
 			break;
@@ -92,7 +99,8 @@ void salvage_tables_past(struct salvage_file *f, struct salvage_past *ret, size_
 			     salvage_file_is_first_version(f) ? of_version_1 : sql, &s, NULL);
 	while (!st && count < max && stmt_step(s, NULL) == ST_OK) {
 		struct bytes path = salvage_file_column(s, 0);
-		if (path.n == 0 || path.n >= SALVAGE_PATH_MAX)
+		if (path.n == 0 || path.n >= SALVAGE_PATH_MAX ||
+		    !is_count(sqlite3_column_int64(s, 3)) || !is_count(sqlite3_column_int64(s, 4)))
 			continue;
 		ret[count] = (struct salvage_past){ .is_done = sqlite3_column_int(s, 1) != 0,
 						    .next_id = sqlite3_column_int64(s, 2),
@@ -133,7 +141,8 @@ static bool take_loss(const struct salvage_file *f, sqlite3_stmt *s, struct salv
 	take_word(s, 4, l->class, sizeof(l->class));
 	take_word(s, 5, l->reason, sizeof(l->reason));
 	take_word(s, 10, l->detail, sizeof(l->detail));
-	return l->id > 0 && l->records >= 0 && l->bytes >= 0 && l->signal[0] && l->class[0] &&
+	return l->id > 0 && l->id < SALVAGE_ID_LIMIT && is_count(l->records) &&
+	       is_count(l->bytes) && l->signal[0] && l->class[0] &&
 	       find_outcome(bytes_str(l->reason)) >= 0;
 }
 

@@ -183,6 +183,7 @@ void upkeep_try_recovery(struct writer *w, int64_t now)
 			chan_ring(w->subscribers[i]);
 	}
 	w->is_recovering = false;
+	bounds_restart(&w->chore.bounds);
 	upkeep_look_at_salvages(w);
 	log_info("queue.recovered", "path=%s", LOG_QUOTE(s->path));
 	set_state(w, ST_OK);

@@ -163,12 +163,28 @@ static void attempt(struct model_delivery *d, const struct model_answer *a, enum
 	d->error = a->error;
 }
 
+/* Some of it was taken before: only the rest is still owed. */
+static void take(struct model *m, int place, struct model_batch *b, const struct settle_item *item)
+{
+	struct model_delivery *d = &b->to[place];
+	int64_t taken = least(item->taken_records, d->records);
+	int64_t rejected = least(item->rejected_records, taken);
+	lose(m, place, b, OUTCOME_REJECTED, rejected);
+	*total(m, place, b, OUTCOME_DELIVERED) += taken - rejected;
+	d->records -= taken;
+	if (taken && !d->records)
+		d->state = MODEL_NONE;
+}
+
 static void settle_one(struct model *m, const struct model_answer *a, struct model_batch *b,
 		       const struct settle_item *item)
 {
 	struct model_delivery *d = &b->to[a->place];
 	if (d->state != MODEL_READY)
 		return; /* a settlement that comes late changes nothing */
+	take(m, a->place, b, item);
+	if (d->state == MODEL_NONE)
+		return; /* nothing is left that could have an outcome */
 	switch (item->outcome) {
 	case SETTLE_DELIVERED:
 		deliver(m, a->place, b, d->records, item->rejected_records);
@@ -259,60 +275,33 @@ static bool is_awaited(const struct model *m, const struct model_batch *b)
 	return is;
 }
 
-static bool is_ready(const struct model_batch *b)
-{
-	bool is = false;
-	for (int i = 0; i < MODEL_PLACES; i++)
-		is = is || b->to[i].state == MODEL_READY;
-	return is;
-}
-
-/* The oldest of the class that nobody waits for, or that is owed. */
-static struct model_batch *front(struct model *m, int class, bool is_unwanted)
+/* The oldest batch of the class that nobody waits for, or that is owed. */
+static struct model_batch *next_to_evict(struct model *m, int class, bool is_unwanted)
 {
 	for (int i = 0; i < m->count; i++) {
 		struct model_batch *b = &m->batches[i];
-		if ((int)b->class != class || !model_is_stored(b))
-			continue;
-		if (is_unwanted ? !is_awaited(m, b) : is_ready(b))
+		if ((int)b->class == class && model_is_stored(b) && is_awaited(m, b) != is_unwanted)
 			return b;
 	}
 	return NULL;
 }
 
-static struct model_batch *next_evicted(struct model *m, const bool *may_evict,
-					enum record_class arriving)
+struct model_batch *model_to_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+				   enum record_class arriving)
 {
 	struct model_batch *b = NULL;
-	for (int unwanted = 1; unwanted >= 0; unwanted--)
+	for (int unwanted = 1; unwanted >= 0 && !b; unwanted--)
 		for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !b; c--)
 			if (may_evict[c])
-				b = front(m, c, unwanted);
+				b = next_to_evict(m, c, unwanted);
 	return b;
 }
 
-int model_stored(const struct model *m)
+void model_evict(struct model *m, struct model_batch *b)
 {
-	int n = 0;
-	for (int i = 0; i < m->count; i++)
-		n += model_is_stored(&m->batches[i]);
-	return n;
-}
-
-bool model_can_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		     enum record_class arriving)
-{
-	return next_evicted(m, may_evict, arriving) != NULL;
-}
-
-void model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		 enum record_class arriving, int left)
-{
-	struct model_batch *b;
-	while (model_stored(m) > left && (b = next_evicted(m, may_evict, arriving)))
-		for (int k = 0; k < MODEL_PLACES; k++)
-			if (b->to[k].state != MODEL_NONE)
-				lose_whole(m, k, b, OUTCOME_EVICTED);
+	for (int i = 0; i < MODEL_PLACES; i++)
+		if (b->to[i].state != MODEL_NONE)
+			lose_whole(m, i, b, OUTCOME_EVICTED);
 }
 
 /* ---- rules ---- */

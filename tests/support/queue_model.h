@@ -79,14 +79,10 @@ void model_settle(struct model *m, const struct model_answer *a, const struct se
 void model_redrive(struct model *m, struct redrive *r);
 /* Ready deliveries of the place go to the others: bit i of to[signal][class] is place i. */
 void model_reroute(struct model *m, int place, const unsigned to[SIGNAL_COUNT][RECORD_CLASS_COUNT]);
-/* Batches that are in the file. */
-int model_stored(const struct model *m);
-/* A full queue may let something go for what arrives. */
-bool model_can_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		     enum record_class arriving);
-/* It lets batches go in the promised order, one by one, until so many are left. */
-void model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		 enum record_class arriving, int left);
+/* The batch that evict_some lets go first. NULL: none may go. */
+struct model_batch *model_to_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+				   enum record_class arriving);
+void model_evict(struct model *m, struct model_batch *b);
 /* What the rules let go by now, when everything that they have to do is done. */
 void model_obey(struct model *m);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "storage/bounds.h"
 #include "storage/db.h"
 #include "storage/file_checks.h"
 #include "storage/queue_sql.h"
@@ -193,6 +194,65 @@ START_TEST(a_step_is_bounded_and_a_look_needs_no_search)
 }
 END_TEST
 
+/* A walk over the backlog counts payloads whole (storage/bounds.c), so they must leave whole: or
+ * the rest would be taken for excess. */
+START_TEST(what_was_partly_settled_leaves_with_all_that_was_counted)
+{
+	struct fixture f;
+	begin(&f);
+	EXPECT_OK(queue_begin(&f.q));
+	for (unsigned i = 1; i <= 2; i++) {
+		int64_t id = insert(&f, RECORD_CLASS_INFO, 1);
+		EXPECT_OK(stmt_exec(f.db, "UPDATE batches SET records = 4", NULL));
+		EXPECT_OK(depart_delivery(&f.q, id, f.ids[0], DELIVERY_READY, OUTCOME_EXPIRED,
+					  DEPART_MAX_AGE));
+		ck_assert_uint_eq(gone_bytes(&f.q.gone, f.ids[0], DELIVERY_READY), 4 * i);
+	}
+	EXPECT_OK(queue_commit(&f.q));
+	ck_assert_int_eq(ask(&f, "SELECT sum(bytes) FROM losses"), 2);
+	end(&f);
+}
+END_TEST
+
+static int stop_after_a_slice(void *ctx)
+{
+	const struct bounds *b = ctx;
+	return b->dead.bytes > 0;
+}
+
+/* Damage that a walk meets makes the file another one, into which the same data is moved. */
+START_TEST(what_a_walk_counted_of_a_damaged_file_is_not_counted_again)
+{
+	const struct writer_limits limits = { .dead_max_bytes = 500 };
+	struct fixture f;
+	struct bounds b;
+	bool is_due = true;
+	int64_t next = 0;
+	begin(&f);
+	bounds_init(&b, &limits);
+	EXPECT_OK(queue_begin(&f.q));
+	for (int i = 0; i < 100; i++)
+		settle(&f, 0, insert(&f, RECORD_CLASS_INFO, 1), SETTLE_DEAD);
+	EXPECT_OK(queue_commit(&f.q));
+	sqlite3_progress_handler(f.db, 1, stop_after_a_slice, &b);
+	ck_assert_int_ne(bounds_look(&b, &f.q, INT64_MAX, &is_due, &next), ST_OK);
+	sqlite3_progress_handler(f.db, 0, NULL, NULL);
+	ck_assert_uint_gt(b.dead.bytes, 0);
+	queue_done(&f.q);
+	queue_init(&f.q, f.db);
+	EXPECT_OK(stmt_exec(f.db,
+			    "UPDATE batches SET id = id + 1000; UPDATE deliveries SET "
+			    "batch_id = batch_id + 1000; UPDATE payloads SET batch_id = "
+			    "batch_id + 1000",
+			    NULL));
+	bounds_restart(&b);
+	EXPECT_OK(bounds_look(&b, &f.q, INT64_MAX, &is_due, &next));
+	ck_assert(!b.dead.is_walking);
+	ck_assert(!is_due);
+	end(&f);
+}
+END_TEST
+
 /* ---- any order of events ---- */
 
 static uint64_t random_state;
@@ -303,6 +363,8 @@ int main(void)
 		what_becomes_unwanted_behind_the_search_is_found,
 		a_rollback_brings_back_what_is_to_go_first,
 		a_step_is_bounded_and_a_look_needs_no_search,
+		what_was_partly_settled_leaves_with_all_that_was_counted,
+		what_a_walk_counted_of_a_damaged_file_is_not_counted_again,
 		whatever_happens_the_order_holds,
 	};
 	return run_cases("evict", cases, sizeof(cases) / sizeof(cases[0]));

@@ -308,7 +308,10 @@ START_TEST(words_and_numbers_that_make_no_sense_are_left_out)
 	queue_file_exec(f.file.path,
 			"UPDATE destinations SET name = '' WHERE name = 'former';"
 			"UPDATE uplink_usage SET bytes = -1 WHERE period = '2026-06';"
-			"INSERT INTO uplink_usage VALUES (hex(zeroblob(1000)), 'x', 1);"
+			"UPDATE uplink_usage SET bytes = 9223372036854775807 WHERE period = "
+			"'2026-06-01';"
+			"INSERT INTO uplink_usage VALUES (hex(zeroblob(1000)), 'x', 1), "
+			"('lan', '2026-06', 7);"
 			"INSERT INTO boots (boot_id, offset_ns, age_offset_ns, last_mono) VALUES "
 			"('', 1, 1, 1), ('x', 1, 1, -1), (hex(zeroblob(99)), 1, 1, 1);"
 			"UPDATE sqlite_sequence SET seq = 9223372036854775807;"
@@ -319,6 +322,40 @@ START_TEST(words_and_numbers_that_make_no_sense_are_left_out)
 	ck_assert_uint_eq(got.usage_rows, 1);
 	ck_assert_uint_eq(got.boots, 1);
 	queue_file_remove(&f.file);
+}
+END_TEST
+
+/* Whatever is added to a number as large as can be fails, or is negative. */
+START_TEST(numbers_that_no_queue_has_do_not_stop_the_next_one)
+{
+	struct fixture f;
+	begin(&f);
+	queue_file_exec(f.file.path,
+			"UPDATE totals SET records = 9223372036854775806 WHERE outcome = "
+			"'delivered';"
+			"UPDATE settings SET value = 9223372036854775807;"
+			"UPDATE losses SET id = 9223372036854775807 WHERE id = 1;"
+			"UPDATE losses SET records = 9223372036854775807 WHERE id = 2;"
+			"UPDATE losses SET bytes = 9223372036854775807 WHERE id = 3;"
+			"UPDATE batches SET raw_bytes = 9223372036854775807 WHERE id = 20;"
+			"UPDATE deliveries SET attempts = 9223372036854775807 WHERE batch_id = 21");
+	damage_header(&f);
+	open_writer(&f);
+	salvage_to_the_end(&f);
+	int64_t id = ask(&f, "SELECT max(id) FROM batches");
+	int64_t first = ask(&f, "SELECT min(id) FROM batches");
+	ck_assert_int_eq(ask(&f, "SELECT max(raw_bytes) FROM batches"), 700);
+	/* One of them was tried very often. */
+	for (int64_t i = first; i <= id; i++)
+		EXPECT_OK(test_settle(f.w, f.a, i, SETTLE_RETRY, 0, "later"));
+	for (; id >= first; id--)
+		EXPECT_OK(test_settle(f.w, f.a, id, SETTLE_DELIVERED, 1, "no"));
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM deliveries WHERE state = 'ready'"), 0);
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM balance WHERE difference <> 0"), 0);
+	ck_assert_int_lt(ask(&f, "SELECT max(accepted) FROM balance"), 1000);
+	ck_assert_int_lt(ask(&f, "SELECT max(id) FROM losses"), INT64_C(1) << 55);
+	ck_assert_int_lt(ask(&f, "SELECT sum(records) + sum(bytes) FROM losses"), 1 << 20);
+	end(&f);
 }
 END_TEST
 
@@ -377,6 +414,7 @@ int main(void)
 		ids_go_on_above_the_old_ones_also_in_1970,
 		what_cannot_be_read_is_named_and_the_rest_is_taken,
 		words_and_numbers_that_make_no_sense_are_left_out,
+		numbers_that_no_queue_has_do_not_stop_the_next_one,
 		a_file_of_version_1_is_inherited_and_salvaged,
 	};
 	return run_cases("inherit", cases, sizeof(cases) / sizeof(cases[0]));

@@ -356,6 +356,15 @@ START_TEST(the_ledger_is_paged_newest_first_and_summed_from_where_it_was)
 	ck_assert_int_eq(records, 15);
 	EXPECT_OK(inspect_loss_sums(in, &after, count_loss, &records, NULL));
 	ck_assert_int_eq(records, 15);
+
+	/* The file is set aside: its rows are gone, and come back. */
+	sample_queue_run(&queue, "UPDATE losses SET destination_id = -id, id = -id");
+	EXPECT_OK(inspect_loss_sums(in, &after, count_loss, &records, NULL));
+	sample_queue_run(&queue, "UPDATE losses SET destination_id = 1, id = -id");
+	sample_queue_run(&queue, "INSERT INTO losses (at, destination_id, signal, class, reason, "
+				 "records, bytes) VALUES (6, 1, 'logs', 'info', 'evicted', 6, 9)");
+	EXPECT_OK(inspect_loss_sums(in, &after, count_loss, &records, NULL));
+	ck_assert_int_eq(records, 21);
 	inspect_close(in);
 	sample_queue_remove(&queue);
 }
