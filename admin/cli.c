@@ -174,8 +174,15 @@ static void print_help(const struct command *c)
 	const char *help = NULL;
 	for (int i = 0; parameters_describe(c->set, i, &name, &help); i++) {
 		char text[40];
+		char option[48];
+		enum parameter_type type = PARAMETER_TEXT;
+		(void)parameters_type(c->set, name, &type);
 		dashed(text, sizeof(text), name);
-		(void)printf("%s      --%-20s %s\n", i ? "" : "\nFilters:\n", text, help);
+		(void)snprintf(option, sizeof(option), "--%s%s", text,
+			       type == PARAMETER_FLAG   ? "" :
+			       type == PARAMETER_NUMBER ? " N" :
+							  " VALUE");
+		(void)printf("%s      %-22s %s\n", i ? "" : "\nFilters:\n", option, help);
 	}
 	if (c->takes & TAKES_FILE)
 		(void)printf(

@@ -79,9 +79,10 @@ static void print_groups(json_t *document)
 		char name[64];
 		const char *text = text_of(g, "reason");
 		const char *destination = text_of(g, "destination");
-		(void)printf("\n%s, %lld records: %s\n",
+		const char *signal = text_of(g, "signal");
+		(void)printf("\n%s, %lld records of %s: %s\n",
 			     table_clean(name, sizeof(name), destination ? destination : "?"),
-			     number_of(g, "records"),
+			     number_of(g, "records"), signal ? signal : "?",
 			     text && text[0] ? table_clean(reason, sizeof(reason), text) :
 					       "(no reason)");
 	}
@@ -104,7 +105,7 @@ static enum status write_letters(const struct document_source *s, const struct c
 
 static void print_letters(json_t *document)
 {
-	struct table *t = table_new(">BATCH|DIED|SIGNAL|CLASS|>RECORDS|>STATUS|ERROR", 6);
+	struct table *t = table_new(">BATCH|DIED|SIGNAL|CLASS|>RECORDS|>STATUS|ERROR", TABLE_WHOLE);
 	size_t i;
 	json_t *d;
 	json_array_foreach(json_object_get(document, "dead_letters"), i, d)

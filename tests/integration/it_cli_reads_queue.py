@@ -73,6 +73,16 @@ def test_queue_and_show(gateway, kind):
     assert "GET /things" in said and "\x1b" not in said
 
 
+def test_what_no_route_matches_is_told_where_there_is_any(gateway, start_gateway):
+    assert "(unrouted)" not in tidegate("status", *source_of(gateway, "gateway")).stdout
+    gw = start_gateway({"destinations": {"central": {"kind": "otlp_http", "endpoint": "http://127.0.0.1:1"}},
+                        "routes": [{"match": {"signal": "logs"}, "to": ["central"]}]}, expect=[r"level=warn"])
+    assert otlp.post(gw, "traces", otlp.request("traces", otlp.new_ids(2))).status_code == 200
+    said = tidegate("status", "--endpoint", f"127.0.0.1:{gw.admin_port}").stdout
+    assert re.search(r"^\(unrouted\) +- .* traces +2 ", said, re.M)
+    assert "(unrouted): no route matches this data" in said
+
+
 def test_both_sources_give_the_same_document(gateway):
     documents = [json.loads(tidegate("queue", "-o", "json", *source_of(gateway, k)).stdout) for k in ("gateway", "file")]
     for d in documents:
@@ -178,6 +188,11 @@ def test_help_everywhere(command):
     assert ("check-destination: the credentials" in done.stdout) == (command in ([], ["check-destination"]))
     if not command:
         assert all(f"  {c} " in done.stdout for c in COMMANDS)
+
+
+def test_help_tells_options_with_a_value_from_those_without():
+    said = tidegate("dead-letters", "purge", "--help").stdout
+    assert "--destination VALUE " in said and "--batch N " in said and re.search(r"--dry-run +change nothing", said)
 
 
 def test_version():
