@@ -1,5 +1,8 @@
-/* cli_dead_letters.c - `tidegate dead-letters [list | show | export]`: what was refused, and why.
- */
+/* cli_dead_letters.c - `tidegate dead-letters [list | show | export]` and `tidegate losses`: what
+ * was refused and why, and what was let go.
+ *
+ * Errors and details are printed whole, also where that is wider than a terminal: they are what one
+ * came for. The gateway is asked, or the file where none listens; nothing here changes either. */
 #include "admin/command.h"
 #include "admin/dead_export.h"
 #include "admin/dead_letters.h"
@@ -131,6 +134,42 @@ static void print_letters(json_t *document)
 enum exit_code cli_dead_letters(const struct cli_options *o)
 {
 	return show(o, "/api/v1/dead-letters/list", write_letters, print_letters);
+}
+
+static enum status write_losses(const struct document_source *s, const struct cli_options *o,
+				struct buf *out, struct err *e)
+{
+	return document_losses(s, &o->parameters, out, e);
+}
+
+static void print_losses(json_t *document)
+{
+	static const char *const words[] = { "at", "destination", "signal", "class", "reason" };
+	char bytes[32];
+	struct table *t = table_new(">ID|AT|DESTINATION|SIGNAL|CLASS|REASON|>RECORDS|>BYTES|DETAIL",
+				    TABLE_WHOLE);
+	size_t i;
+	json_t *l;
+	json_array_foreach(json_object_get(document, "losses"), i, l)
+	{
+		table_addf(t, "%lld", number_of(l, "id"));
+		for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+			table_add(t, text_of(l, words[w]));
+		table_addf(t, "%lld", number_of(l, "records"));
+		table_add(t, table_bytes(bytes, sizeof(bytes), number_of(l, "bytes")));
+		table_add(t, text_of(l, "detail"));
+	}
+	table_print(t, stdout);
+	table_free(t);
+	if (i == 0)
+		(void)printf("nothing was let go\n");
+	if (json_is_integer(json_object_get(document, "next_cursor")))
+		(void)printf("\nmore: --cursor %lld\n", number_of(document, "next_cursor"));
+}
+
+enum exit_code cli_losses(const struct cli_options *o)
+{
+	return show(o, "/api/v1/losses", write_losses, print_losses);
 }
 
 static enum exit_code failed(enum status st, const struct err *e)

@@ -170,9 +170,14 @@ def test_the_command_line_shows_exports_and_purges(start_gateway, sink, tmp_path
     said = tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--batch",
                     gateway.sqlite("SELECT min(batch_id) FROM deliveries")[0][0])
     assert dead_records(gateway) < 3
-    tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--all")
+    tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--all", "--why", "ticket 4711")
     assert dead_records(gateway) == 0
     gateway.assert_balanced()
+    for source in sources:
+        done = subprocess.run([binary(), "losses", *map(str, source)], capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == 0, done.stderr
+        newest = done.stdout.splitlines()[3].split()
+        assert newest[2:7] == ["central", "logs", "info", "purged", "2"] and "why: ticket 4711" in done.stdout
 
 
 def test_a_backlog_is_purged_and_what_is_left_is_delivered(start_gateway, sink):
