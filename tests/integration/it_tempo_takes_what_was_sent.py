@@ -37,7 +37,8 @@ def test_a_backlog_arrives_whole_for_its_tenant(start_gateway, kind):
         tempo.start()
         ids += send(gateway, requests=5)
         gateway.wait_drained()
-        assert tempo.ids() == ids
+        # Several exports are under way together: what is live may overtake the backlog's last.
+        assert sorted(tempo.ids()) == sorted(ids)
         assert {r.tenant for r in tempo.received} == {"plant-7"}
         gateway.assert_balanced()
 

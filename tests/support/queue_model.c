@@ -259,38 +259,60 @@ static bool is_awaited(const struct model *m, const struct model_batch *b)
 	return is;
 }
 
-/* By the first deliveries of the class, oldest first: of batches that nobody waits for, or of those
- * that are owed. */
-static size_t evict_class(struct model *m, int class, bool is_unwanted)
+static bool is_ready(const struct model_batch *b)
 {
-	size_t count = 0;
-	for (int i = 0; i < m->count && count < MODEL_EVICT_SLICE; i++) {
-		struct model_batch *b = &m->batches[i];
-		bool is_chosen = false;
-		if ((int)b->class != class || (is_unwanted && is_awaited(m, b)))
-			continue;
-		for (int k = 0; k < MODEL_PLACES && count < MODEL_EVICT_SLICE; k++)
-			if (is_unwanted ? b->to[k].state != MODEL_NONE :
-					  b->to[k].state == MODEL_READY) {
-				is_chosen = true;
-				count++;
-			}
-		for (int k = 0; k < MODEL_PLACES && is_chosen; k++)
-			if (b->to[k].state != MODEL_NONE)
-				lose_whole(m, k, b, OUTCOME_EVICTED);
-	}
-	return count;
+	bool is = false;
+	for (int i = 0; i < MODEL_PLACES; i++)
+		is = is || b->to[i].state == MODEL_READY;
+	return is;
 }
 
-size_t model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		   enum record_class arriving)
+/* The oldest of the class that nobody waits for, or that is owed. */
+static struct model_batch *front(struct model *m, int class, bool is_unwanted)
 {
-	size_t count = 0;
+	for (int i = 0; i < m->count; i++) {
+		struct model_batch *b = &m->batches[i];
+		if ((int)b->class != class || !model_is_stored(b))
+			continue;
+		if (is_unwanted ? !is_awaited(m, b) : is_ready(b))
+			return b;
+	}
+	return NULL;
+}
+
+static struct model_batch *next_evicted(struct model *m, const bool *may_evict,
+					enum record_class arriving)
+{
+	struct model_batch *b = NULL;
 	for (int unwanted = 1; unwanted >= 0; unwanted--)
-		for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !count; c--)
+		for (int c = RECORD_CLASS_COUNT - 1; c >= (int)arriving && !b; c--)
 			if (may_evict[c])
-				count = evict_class(m, c, unwanted);
-	return count;
+				b = front(m, c, unwanted);
+	return b;
+}
+
+int model_stored(const struct model *m)
+{
+	int n = 0;
+	for (int i = 0; i < m->count; i++)
+		n += model_is_stored(&m->batches[i]);
+	return n;
+}
+
+bool model_can_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+		     enum record_class arriving)
+{
+	return next_evicted(m, may_evict, arriving) != NULL;
+}
+
+void model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+		 enum record_class arriving, int left)
+{
+	struct model_batch *b;
+	while (model_stored(m) > left && (b = next_evicted(m, may_evict, arriving)))
+		for (int k = 0; k < MODEL_PLACES; k++)
+			if (b->to[k].state != MODEL_NONE)
+				lose_whole(m, k, b, OUTCOME_EVICTED);
 }
 
 /* ---- rules ---- */

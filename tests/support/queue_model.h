@@ -7,7 +7,7 @@
 
 #include "storage/redrive.h"
 
-enum { MODEL_PLACES = 4, MODEL_BATCHES_MAX = 4096, MODEL_EVICT_SLICE = 16 };
+enum { MODEL_PLACES = 4, MODEL_BATCHES_MAX = 4096 };
 enum model_state { MODEL_NONE, MODEL_READY, MODEL_DEAD };
 
 /* One batch at one destination. */
@@ -79,9 +79,14 @@ void model_settle(struct model *m, const struct model_answer *a, const struct se
 void model_redrive(struct model *m, struct redrive *r);
 /* Ready deliveries of the place go to the others: bit i of to[signal][class] is place i. */
 void model_reroute(struct model *m, int place, const unsigned to[SIGNAL_COUNT][RECORD_CLASS_COUNT]);
-/* One slice of evict_some. Returns how many deliveries it was chosen by. */
-size_t model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
-		   enum record_class arriving);
+/* Batches that are in the file. */
+int model_stored(const struct model *m);
+/* A full queue may let something go for what arrives. */
+bool model_can_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+		     enum record_class arriving);
+/* It lets batches go in the promised order, one by one, until so many are left. */
+void model_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
+		 enum record_class arriving, int left);
 /* What the rules let go by now, when everything that they have to do is done. */
 void model_obey(struct model *m);
 
