@@ -143,6 +143,18 @@ def test_nothing_to_ask_and_nothing_to_read(tmp_path):
     assert "not a SQLite file" in tidegate("status", "--queue", other, code=1).stderr
 
 
+def test_a_damaged_file_is_said_to_be_so_and_what_will_become_of_it(tmp_path):
+    with Gateway(tmp_path, {"destinations": {}}) as gateway:
+        path = gateway.queue_path
+    with open(path, "r+b") as file:
+        file.seek(100)
+        file.write(b"\xee" * 50)  # the root of the schema
+    before = path.read_bytes()
+    said = tidegate("status", "--queue", path, code=1).stderr
+    assert "the file is damaged" in said and "sets it aside" in said
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("pragma,says,gateway_says", [
     ("application_id = 7", "this is not a tidegate queue", "of another application"),
     ("user_version = 99", "written by a newer tidegate", "newer")])
