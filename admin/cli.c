@@ -56,6 +56,9 @@ static const struct command commands[] = {
 	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_BATCHES, cli_queue },
 	{ "show", "show [options] ID", "Show one batch: where it is owed, and its records.",
 	  TAKES_CONFIG | TAKES_SOURCE | TAKES_ID, PARAMETERS_NONE, cli_show },
+	{ "losses", "losses [options]",
+	  "Show what was let go, newest first: to which destination, by which rule, how much.",
+	  TAKES_CONFIG | TAKES_SOURCE, PARAMETERS_LOSSES, cli_losses },
 	{ "pause", "pause [options] NAME",
 	  "Send nothing to a destination until it is resumed, also after a restart.",
 	  TAKES_CONFIG | TAKES_GATEWAY | TAKES_NAME, PARAMETERS_NONE, cli_pause },
@@ -174,8 +177,15 @@ static void print_help(const struct command *c)
 	const char *help = NULL;
 	for (int i = 0; parameters_describe(c->set, i, &name, &help); i++) {
 		char text[40];
+		char option[48];
+		enum parameter_type type = PARAMETER_TEXT;
+		(void)parameters_type(c->set, name, &type);
 		dashed(text, sizeof(text), name);
-		(void)printf("%s      --%-20s %s\n", i ? "" : "\nFilters:\n", text, help);
+		(void)snprintf(option, sizeof(option), "--%s%s", text,
+			       type == PARAMETER_FLAG   ? "" :
+			       type == PARAMETER_NUMBER ? " N" :
+							  " VALUE");
+		(void)printf("%s      %-22s %s\n", i ? "" : "\nFilters:\n", option, help);
 	}
 	if (c->takes & TAKES_FILE)
 		(void)printf(

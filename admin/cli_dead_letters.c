@@ -1,5 +1,8 @@
-/* cli_dead_letters.c - `tidegate dead-letters [list | show | export]`: what was refused, and why.
- */
+/* cli_dead_letters.c - `tidegate dead-letters [list | show | export]` and `tidegate losses`: what
+ * was refused and why, and what was let go.
+ *
+ * Errors and details are printed whole, also where that is wider than a terminal: they are what one
+ * came for. The gateway is asked, or the file where none listens; nothing here changes either. */
 #include "admin/command.h"
 #include "admin/dead_export.h"
 #include "admin/dead_letters.h"
@@ -79,9 +82,10 @@ static void print_groups(json_t *document)
 		char name[64];
 		const char *text = text_of(g, "reason");
 		const char *destination = text_of(g, "destination");
-		(void)printf("\n%s, %lld records: %s\n",
+		const char *signal = text_of(g, "signal");
+		(void)printf("\n%s, %lld records of %s: %s\n",
 			     table_clean(name, sizeof(name), destination ? destination : "?"),
-			     number_of(g, "records"),
+			     number_of(g, "records"), signal ? signal : "?",
 			     text && text[0] ? table_clean(reason, sizeof(reason), text) :
 					       "(no reason)");
 	}
@@ -104,7 +108,7 @@ static enum status write_letters(const struct document_source *s, const struct c
 
 static void print_letters(json_t *document)
 {
-	struct table *t = table_new(">BATCH|DIED|SIGNAL|CLASS|>RECORDS|>STATUS|ERROR", 6);
+	struct table *t = table_new(">BATCH|DIED|SIGNAL|CLASS|>RECORDS|>STATUS|ERROR", TABLE_WHOLE);
 	size_t i;
 	json_t *d;
 	json_array_foreach(json_object_get(document, "dead_letters"), i, d)
@@ -130,6 +134,42 @@ static void print_letters(json_t *document)
 enum exit_code cli_dead_letters(const struct cli_options *o)
 {
 	return show(o, "/api/v1/dead-letters/list", write_letters, print_letters);
+}
+
+static enum status write_losses(const struct document_source *s, const struct cli_options *o,
+				struct buf *out, struct err *e)
+{
+	return document_losses(s, &o->parameters, out, e);
+}
+
+static void print_losses(json_t *document)
+{
+	static const char *const words[] = { "at", "destination", "signal", "class", "reason" };
+	char bytes[32];
+	struct table *t = table_new(">ID|AT|DESTINATION|SIGNAL|CLASS|REASON|>RECORDS|>BYTES|DETAIL",
+				    TABLE_WHOLE);
+	size_t i;
+	json_t *l;
+	json_array_foreach(json_object_get(document, "losses"), i, l)
+	{
+		table_addf(t, "%lld", number_of(l, "id"));
+		for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+			table_add(t, text_of(l, words[w]));
+		table_addf(t, "%lld", number_of(l, "records"));
+		table_add(t, table_bytes(bytes, sizeof(bytes), number_of(l, "bytes")));
+		table_add(t, text_of(l, "detail"));
+	}
+	table_print(t, stdout);
+	table_free(t);
+	if (i == 0)
+		(void)printf("nothing was let go\n");
+	if (json_is_integer(json_object_get(document, "next_cursor")))
+		(void)printf("\nmore: --cursor %lld\n", number_of(document, "next_cursor"));
+}
+
+enum exit_code cli_losses(const struct cli_options *o)
+{
+	return show(o, "/api/v1/losses", write_losses, print_losses);
 }
 
 static enum exit_code failed(enum status st, const struct err *e)

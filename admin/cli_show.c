@@ -35,8 +35,9 @@ static void print_fields(json_t *b)
 			(void)printf("%-12s %s\n", keys[i],
 				     table_clean(clean, sizeof(clean), value));
 	}
-	(void)printf("%-12s %lld in %lld requests, %s (%s stored)\n\n", "records",
+	(void)printf("%-12s %lld in %lld request%s, %s (%s stored)\n\n", "records",
 		     number_of(b, "records"), number_of(b, "requests"),
+		     number_of(b, "requests") == 1 ? "" : "s",
 		     table_bytes(raw, sizeof(raw), number_of(b, "raw_bytes")),
 		     table_bytes(stored, sizeof(stored), number_of(b, "stored_bytes")));
 }

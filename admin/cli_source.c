@@ -220,6 +220,9 @@ static enum exit_code read_file(const struct cli_plan *p, const struct cli_optio
 	(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
 	if (st == ST_NOT_FOUND && p->endpoint)
 		(void)fprintf(stderr, "  (and no gateway listens on %s)\n", p->endpoint);
+	if (st == ST_CORRUPT)
+		(void)fprintf(stderr, "  a gateway that starts with it sets it aside, and moves "
+				      "what can be read of it to a new file\n");
 	return st == ST_NOT_FOUND ? EXIT_CODE_NOT_FOUND : EXIT_CODE_FAILED;
 }
 

@@ -89,12 +89,19 @@ static void print_balance(json_t *document)
 			     (long long)number_of(b, "difference"));
 }
 
+/* Where what no route matches waits: no destination, and of no interest while it is empty. */
+static bool is_unrouted(json_t *d)
+{
+	const char *kind = text_of(d, "kind");
+	return kind && strcmp(kind, "none") == 0;
+}
+
 static void add_destination(struct table *t, json_t *d)
 {
 	char text[32];
 	int64_t s = 0;
 	table_add(t, text_of(d, "name"));
-	table_add(t, text_of(d, "state"));
+	table_add(t, is_unrouted(d) ? NULL : text_of(d, "state"));
 	table_add(t,
 		  seconds_until(d, "state_since", &s) ? table_age(text, sizeof(text), -s) : NULL);
 	if (!seconds_until(d, "next_attempt_at", &s))
@@ -136,7 +143,7 @@ static bool holds(json_t *d, const char *signal)
 /* Destinations that are gone from the configuration and hold nothing are history. */
 static bool is_shown(json_t *d)
 {
-	bool is_shown = is_true(d, "is_configured");
+	bool is_shown = is_true(d, "is_configured") && !is_unrouted(d);
 	for (int s = 0; s < SIGNAL_COUNT; s++)
 		is_shown = is_shown || holds(d, signal_text((enum signal)s));
 	return is_shown;
@@ -167,6 +174,8 @@ static void add_rows(struct table *t, json_t *d)
 
 static void print_destinations(json_t *list)
 {
+	static const char unrouted[] = "no route matches this data; it waits until one does, from "
+				       "the next start on, or until it is too old";
 	size_t i;
 	json_t *d;
 	struct table *t = table_new(
@@ -179,12 +188,13 @@ static void print_destinations(json_t *list)
 	json_array_foreach(list, i, d)
 	{
 		char name[64];
-		char reason[600];
-		if (!is_shown(d) || !text_of(d, "reason") || !text_of(d, "name"))
+		char clean[600];
+		const char *reason = is_unrouted(d) ? unrouted : text_of(d, "reason");
+		if (!is_shown(d) || !reason || !text_of(d, "name"))
 			continue;
 		(void)printf("%s%s: %s\n", is_first ? "\n" : "",
 			     table_clean(name, sizeof(name), text_of(d, "name")),
-			     table_clean(reason, sizeof(reason), text_of(d, "reason")));
+			     table_clean(clean, sizeof(clean), reason));
 		is_first = false;
 	}
 }

@@ -113,6 +113,7 @@ enum exit_code cli_check_destination(const struct cli_options *o);
 void cli_set_check(cli_check_fn fn); /* before cli_check_destination */
 /* The kind accepts the destination, and its files can be read; else it is said on stderr. */
 bool cli_is_usable(const struct config *c, const struct destination_config *d);
+enum exit_code cli_losses(const struct cli_options *o);
 enum exit_code cli_dead_groups(const struct cli_options *o);
 enum exit_code cli_dead_letters(const struct cli_options *o);
 enum exit_code cli_dead_export(const struct cli_options *o);

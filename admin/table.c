@@ -1,4 +1,5 @@
-/* table.c - columns as wide as their widest cell, within 100 columns.
+/* table.c - columns as wide as their widest cell, within 100 columns where cells
+ * may be cut.
  *
  * Widths count characters (UTF-8 lead bytes), not bytes, so that names in any script line up well
  * enough. Everything printed is cleaned first: service names, previews and errors come from clients
@@ -123,6 +124,8 @@ static void measure(const struct table *t, int *widths)
 	}
 	for (int c = 0; c < t->columns; c++)
 		total += widths[c] + (c ? 2 : 0);
+	if (t->flexible == TABLE_WHOLE)
+		return;
 	/* The flexible column gives way first, then whichever is widest. */
 	for (; total > TABLE_WIDTH; total--) {
 		int widest = t->flexible;

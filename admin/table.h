@@ -8,12 +8,14 @@
 
 #include "gateway/base/status.h"
 
-enum { TABLE_COLUMNS_MAX = 12, TABLE_WIDTH = 100, TABLE_CELL_MAX = 200 };
+enum { TABLE_COLUMNS_MAX = 12, TABLE_WIDTH = 100, TABLE_CELL_MAX = 600 };
+/* Instead of a flexible column: nothing is cut. */
+enum { TABLE_WHOLE = -1 };
 
 struct table;
 
 /* headers: separated by '|'; one that starts with '>' is aligned right. flexible: the column that
- * is cut where the table is wider than TABLE_WIDTH. */
+ * is cut where the table is wider than TABLE_WIDTH; or TABLE_WHOLE. */
 struct table *table_new(const char *headers, int flexible);
 void table_free(struct table *t); /* accepts NULL */
 /* One cell; rows begin by themselves. Control characters become spaces: what is printed may come

@@ -56,6 +56,16 @@ static unsigned cells_of_signal(enum signal s)
 	return ((1u << RECORD_CLASS_COUNT) - 1) << (unsigned)s * RECORD_CLASS_COUNT;
 }
 
+/* What there is: the rules in telemetry/record.h give data points no urgency, and spans no warning.
+ */
+static unsigned cells_that_exist(void)
+{
+	unsigned bit = 1u << RECORD_CLASS_INFO;
+	unsigned metrics = bit << SIGNAL_METRICS * RECORD_CLASS_COUNT;
+	unsigned traces = (bit | 1u << RECORD_CLASS_CRITICAL) << SIGNAL_TRACES * RECORD_CLASS_COUNT;
+	return cells_of_signal(SIGNAL_LOGS) | metrics | traces;
+}
+
 static enum status check_token(struct config_reader *r)
 {
 	const struct config *c = r->config;
@@ -241,6 +251,12 @@ static enum status check_idle_routes(struct config_reader *r)
 	const struct config *c = r->config;
 	for (size_t i = 0; i < c->route_count; i++) {
 		bool adds = r->given_routes == NULL;
+		if (!adds && !(cells_of(&c->routes[i]) & cells_that_exist())) {
+			config_warn_at(r, r->given_routes[i],
+				       "this route matches nothing: metrics are always of class "
+				       "info, traces of class critical or info");
+			continue;
+		}
 		for (char **to = c->routes[i].to; *to; to++)
 			adds = adds || (cells_of(&c->routes[i]) & ~cells_sent_to(c, *to, i));
 		if (!adds)

@@ -418,7 +418,8 @@ enum status receive_http_start(const struct receive_http_options *o, struct inge
 		st = start_worker(&r->workers[i], i, e);
 	if (st)
 		goto out;
-	log_info("receiver.listen", "transport=http endpoint=%s port=%d", o->endpoint, r->port);
+	log_info("receiver.listen", "transport=http endpoint=%s port=%d", LOG_QUOTE(o->endpoint),
+		 r->port);
 	*ret = r;
 	r = NULL;
 out:

@@ -73,6 +73,16 @@ def test_queue_and_show(gateway, kind):
     assert "GET /things" in said and "\x1b" not in said
 
 
+def test_what_no_route_matches_is_told_where_there_is_any(gateway, start_gateway):
+    assert "(unrouted)" not in tidegate("status", *source_of(gateway, "gateway")).stdout
+    gw = start_gateway({"destinations": {"central": {"kind": "otlp_http", "endpoint": "http://127.0.0.1:1"}},
+                        "routes": [{"match": {"signal": "logs"}, "to": ["central"]}]}, expect=[r"level=warn"])
+    assert otlp.post(gw, "traces", otlp.request("traces", otlp.new_ids(2))).status_code == 200
+    said = tidegate("status", "--endpoint", f"127.0.0.1:{gw.admin_port}").stdout
+    assert re.search(r"^\(unrouted\) +- .* traces +2 ", said, re.M)
+    assert "(unrouted): no route matches this data" in said
+
+
 def test_both_sources_give_the_same_document(gateway):
     documents = [json.loads(tidegate("queue", "-o", "json", *source_of(gateway, k)).stdout) for k in ("gateway", "file")]
     for d in documents:
@@ -133,6 +143,18 @@ def test_nothing_to_ask_and_nothing_to_read(tmp_path):
     assert "not a SQLite file" in tidegate("status", "--queue", other, code=1).stderr
 
 
+def test_a_damaged_file_is_said_to_be_so_and_what_will_become_of_it(tmp_path):
+    with Gateway(tmp_path, {"destinations": {}}) as gateway:
+        path = gateway.queue_path
+    with open(path, "r+b") as file:
+        file.seek(100)
+        file.write(b"\xee" * 50)  # the root of the schema
+    before = path.read_bytes()
+    said = tidegate("status", "--queue", path, code=1).stderr
+    assert "the file is damaged" in said and "sets it aside" in said
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("pragma,says,gateway_says", [
     ("application_id = 7", "this is not a tidegate queue", "of another application"),
     ("user_version = 99", "written by a newer tidegate", "newer")])
@@ -178,6 +200,11 @@ def test_help_everywhere(command):
     assert ("check-destination: the credentials" in done.stdout) == (command in ([], ["check-destination"]))
     if not command:
         assert all(f"  {c} " in done.stdout for c in COMMANDS)
+
+
+def test_help_tells_options_with_a_value_from_those_without():
+    said = tidegate("dead-letters", "purge", "--help").stdout
+    assert "--destination VALUE " in said and "--batch N " in said and re.search(r"--dry-run +change nothing", said)
 
 
 def test_version():

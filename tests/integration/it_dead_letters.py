@@ -12,13 +12,14 @@ from tests.support import otlp
 from tests.support.gateway import Gateway, binary
 from tests.support.patience import DEADLINE_S, Stopwatch
 from tests.support.sink import Sink
+from tests.support.status import status_details
 
 REFUSED = [r"event=forward\.(dead_letter|partial_success)"]
 
 
 def status_message(text):
     """google.rpc.Status with this message."""
-    return b"\x12" + bytes([len(text)]) + text.encode()
+    return status_details(0, text)
 
 
 def config(sink, **more):
@@ -147,7 +148,8 @@ def test_replay_on_the_command_line_tries_a_few_first(start_gateway, sink):
 
 def test_the_command_line_shows_exports_and_purges(start_gateway, sink, tmp_path):
     gateway = start_gateway(config(sink), expect=REFUSED)
-    ids = kill(gateway, sink, 3, "line 5 is bad")
+    why = "line 5 is bad, " + "and it takes a while to say why, " * 5 + "as is seen here"
+    ids = kill(gateway, sink, 3, why)
     sources = (["--endpoint", f"127.0.0.1:{gateway.admin_port}"], ["--queue", gateway.queue_path])
     for source in sources:
         def run(*args):
@@ -157,7 +159,8 @@ def test_the_command_line_shows_exports_and_purges(start_gateway, sink, tmp_path
             return done.stdout
         assert "HTTP 400: line # is bad" in run()
         assert "HTTP 400: line # is bad" in run("list")
-        assert "HTTP 400: line 5 is bad" in run("show", "--destination", "central")
+        assert "3 records of logs: HTTP 400: line # is bad" in run()
+        assert run("show", "--destination", "central").count(f"HTTP 400: {why}\n") == 3  # whole
         assert json.loads(run("-o", "json"))["records"] == 3
         lines = [json.loads(line) for line in run("export", "--destination", "central").splitlines()]
         assert sorted(i for line in lines for i in otlp.ids_in_json(line["data"])) == sorted(ids)
@@ -167,9 +170,14 @@ def test_the_command_line_shows_exports_and_purges(start_gateway, sink, tmp_path
     said = tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--batch",
                     gateway.sqlite("SELECT min(batch_id) FROM deliveries")[0][0])
     assert dead_records(gateway) < 3
-    tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--all")
+    tidegate(gateway, "dead-letters", "purge", "--destination", "central", "--all", "--why", "ticket 4711")
     assert dead_records(gateway) == 0
     gateway.assert_balanced()
+    for source in sources:
+        done = subprocess.run([binary(), "losses", *map(str, source)], capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == 0, done.stderr
+        newest = done.stdout.splitlines()[3].split()
+        assert newest[2:7] == ["central", "logs", "info", "purged", "2"] and "why: ticket 4711" in done.stdout
 
 
 def test_a_backlog_is_purged_and_what_is_left_is_delivered(start_gateway, sink):

@@ -1,4 +1,5 @@
-"""Every command line that README and the pages show is one that the program takes: none is answered with exit code 2."""
+"""Every command line that README and the pages show is one that the program takes: none is answered with exit code 2.
+And every invariant of docs/durability.md names tests that exist."""
 import re
 import shlex
 import subprocess
@@ -51,3 +52,15 @@ def test_no_documented_command_is_a_mistake(tmp_path):
         seen.add(" ".join(w for w in words[:2] if not w.startswith("-")))
     assert {"status", "queue", "show 17", "uplink central", "dead-letters", "dead-letters replay", "dead-letters purge",
             "dead-letters export", "queue purge", "queue move", "check-destination central", "check-config"} <= seen, seen
+
+
+def test_every_invariant_stands_in_the_table_and_names_tests_that_exist():
+    tests = {path.stem for path in (ROOT / "tests").glob("*/*.[cp]*")}
+    lines = (ROOT / "docs" / "durability.md").read_text().partition("## Invariants\n")[2].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|")) + 2
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:lines.index("", start)]]
+    # An empty line would end the table.
+    assert [row[0] for row in rows] == [str(i + 1) for i in range(len(rows))] and len(rows) >= 26
+    for number, *_, proof in rows:
+        named = re.findall(r"`?\b((?:test|it|fault|crash)_\w+)", proof)
+        assert named and set(named) <= tests, f"invariant {number}: {proof}"

@@ -40,6 +40,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "the page is larger than %d bytes\n", DOCS_MAX);
 	else if (argc == 3 && strcmp(argv[1], "--check") == 0)
 		code = check(argv[2], &out);
+	else if (argc != 1)
+		(void)fprintf(stderr, "usage: config_docs [--check FILE]\n");
 	else if (fwrite(out.p, 1, out.n, stdout) == out.n && fflush(stdout) == 0)
 		code = EXIT_SUCCESS;
 	buf_done(&out);

@@ -67,6 +67,14 @@ static const struct {
 	{ FILE_A "routes: [{to: a}, {match: {signal: logs}, to: a}]",
 	  "t.yaml:3:19: this route adds nothing: those before it send all of that there" },
 	{ FILE_A "routes: [{match: {signal: logs}, to: a}, {to: a}]", NULL },
+	{ FILE_A "routes: [{to: a, match: {signal: metrics, class: [critical, warning]}}]",
+	  "t.yaml:3:10: this route matches nothing: metrics are always of class info, traces of "
+	  "class critical or info" },
+	{ FILE_A "routes: [{to: a, match: {signal: [metrics, traces], class: warning}}]",
+	  "t.yaml:3:10: this route matches nothing: metrics are always of class info, traces of "
+	  "class critical or info" },
+	{ FILE_A "routes: [{to: a, match: {signal: traces, class: [critical, warning]}}]", NULL },
+	{ FILE_A "routes: [{to: a, match: {class: warning}}]", NULL },
 	{ A "}\n  b: {kind: otlp_http, endpoint: 'https://h:1'}",
 	  "t.yaml:3:3: destination b is the same backend as a: what is routed to both arrives "
 	  "there "
