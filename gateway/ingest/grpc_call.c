@@ -449,9 +449,11 @@ bool grpc_call_expire(struct grpc_call *call)
 			     e.text, 0);
 		return false;
 	case GRPC_CALL_COMMIT:
-		if (now >= call->deadline_ns)
-			fail(call, ST_TIMEOUT,
-			     "the deadline passed before the data was known to be stored", 0);
+		if (now < call->deadline_ns)
+			return false;
+		atomic_store(&call->ingest.is_unwanted, true);
+		fail(call, ST_TIMEOUT, "the deadline passed before the data was known to be stored",
+		     0);
 		return false;
 	}
 	return false;
@@ -469,6 +471,7 @@ void grpc_call_abandon(struct grpc_call *call)
 	if (call->state != GRPC_CALL_ANSWERED)
 		count(call, ST_CANCELLED);
 	call->state = GRPC_CALL_ANSWERED;
+	atomic_store(&call->ingest.is_unwanted, true);
 	call->connection = NULL;
 	call->session = NULL;
 	if (!call->is_with_writer)

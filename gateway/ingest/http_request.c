@@ -272,6 +272,7 @@ static void leave(struct http_request *r)
 	if (!r->is_suspended)
 		w->waiting--;
 	r->connection = NULL;
+	atomic_store(&r->call.is_unwanted, true);
 	/* Behind the exchange r belongs to the writer's thread; or it is in wake, or nearly so. */
 	if (atomic_compare_exchange_strong(&r->state, &expected, HTTP_ABANDONED))
 		w->out--;

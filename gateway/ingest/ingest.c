@@ -69,7 +69,12 @@ struct ingest *ingest_new(const struct ingest_options *o)
 static void prepare_and_commit(struct chan_item *item, bool is_stopping)
 {
 	struct ingest_call *call = container_of(item, struct ingest_call, item);
-	enum status st = is_stopping ? ingest_refuse(call, ST_STOPPING) : ingest_prepare(call);
+	enum status st = is_stopping ? ST_STOPPING : ST_OK;
+	/* Else a client that sends and leaves, again and again, keeps the one thread busy for all.
+	 */
+	if (atomic_load(&call->is_unwanted))
+		st = ST_CANCELLED;
+	st = st ? ingest_refuse(call, st) : ingest_prepare(call);
 	if (st)
 		call->done(call);
 	else

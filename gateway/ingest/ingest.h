@@ -5,6 +5,8 @@
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
 
+#include <stdatomic.h>
+
 #include "gateway/base/arena.h"
 #include "gateway/ingest/route.h"
 #include "gateway/telemetry/sort.h"
@@ -41,6 +43,9 @@ struct ingest_call {
 	size_t max_message_bytes;               /* after decompression */
 	struct buf body;                        /* as received; made by ingest_call_init */
 	void (*done)(struct ingest_call *call); /* on the writer thread; must not block */
+	/* Set by the receiver while the call is out: nobody waits for the answer any more. What was
+	 * given and is not prepared yet is dropped then, as ST_CANCELLED. */
+	atomic_bool is_unwanted;
 	/* The outcome, from ingest_prepare's return or when done is called. */
 	enum status status;
 	struct err err;

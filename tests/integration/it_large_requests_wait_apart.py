@@ -2,12 +2,15 @@
 else comes in does not wait for them."""
 import concurrent.futures
 import gzip
+import socket
+import struct
 import time
 
 import pytest
 
 from tests.support import otlp
 from tests.support.grpc_raw import RawGrpc, framed
+from tests.support.patience import DEADLINE_S
 
 MIB = 1 << 20
 # A request of nothing but empty resources: the costliest to check for its size.
@@ -64,3 +67,23 @@ def test_small_requests_do_not_wait_for_large_ones(start_gateway):
         longest_large = max(x.result() for x in answers)
     # They were answered meanwhile, and not behind the large ones.
     assert max(waits) < longest_large / 3
+
+
+def test_what_clients_left_behind_is_not_checked(start_gateway):
+    """They cost their sender 16 KiB each, and the one thread for such requests much longer than that takes."""
+    gateway = start_gateway()
+    count = 20
+    head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n"
+    body = gzip.compress(EMPTY[:16 * MIB] + otlp.logs(otlp.new_ids(1)).SerializeToString())
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", gateway.http_port), DEADLINE_S) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            # Answers to others say that this was most likely read before the reset comes.
+            for _ in range(2):
+                assert otlp.post(gateway, "logs", otlp.logs([])).status_code == 200
+    # The thread takes them in order: behind this one none is left.
+    with RawGrpc(gateway.grpc_port) as client:
+        assert client.export("logs", large(otlp.new_ids(1))).code == 0
+    stored = gateway.metrics()['otelcol_receiver_accepted_log_records{receiver="otlp",transport="http"}']
+    assert stored < count / 2

@@ -175,9 +175,11 @@ START_TEST(a_deadline_is_kept_and_the_late_commit_is_dropped)
 	pump();
 	tick(150 * NS_PER_MS);
 	ck_assert(!seen(id)->is_closed);
+	ck_assert(!atomic_load(&t.ingest.given[0]->is_unwanted));
 	tick(100 * NS_PER_MS);
 	expect_status(id, "200", "4");
 	ck_assert_uint_eq(t.server.with_writer, 1);
+	ck_assert(atomic_load(&t.ingest.given[0]->is_unwanted));
 	fake_complete(&t.ingest, ST_OK);
 	pump();
 	ck_assert_uint_eq(t.server.with_writer, 0);

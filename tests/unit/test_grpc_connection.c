@@ -43,6 +43,7 @@ START_TEST(a_reset_stream_leaves_its_call_to_the_writer)
 	pump();
 	ck_assert_uint_eq(t.server.open_calls, 0);
 	ck_assert_uint_eq(t.server.with_writer, 1);
+	ck_assert(atomic_load(&t.ingest.given[0]->is_unwanted));
 	fake_complete(&t.ingest, ST_OK);
 	pump();
 	ck_assert_uint_eq(t.server.with_writer, 0);

@@ -307,6 +307,27 @@ START_TEST(a_client_that_goes_while_the_writer_works_is_cleaned_up)
 }
 END_TEST
 
+START_TEST(what_a_client_left_behind_is_known_to_be_unwanted)
+{
+	struct receive_http *r = start_plain(true);
+	int gone = connect_to(r);
+	int other = connect_to(r);
+	send_text(gone, HELLO);
+	wait_held(1);
+	send_text(other, HELLO);
+	wait_held(2);
+	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	setsockopt(gone, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(gone);
+	AWAIT(atomic_load(&fake.held[0]->is_unwanted));
+	ck_assert(!atomic_load(&fake.held[1]->is_unwanted));
+	release();
+	expect_code(other, "200");
+	close(other);
+	stop(r);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_in_its_body_frees_its_bytes_soon)
 {
 	struct receive_http *r = start_plain(false);
@@ -736,6 +757,7 @@ int main(void)
 		a_call_that_is_done_at_once_is_answered,
 		done_wakes_the_worker,
 		a_client_that_goes_while_the_writer_works_is_cleaned_up,
+		what_a_client_left_behind_is_known_to_be_unwanted,
 		a_client_that_goes_in_its_body_frees_its_bytes_soon,
 		a_client_that_closes_its_half_is_still_answered,
 		a_stop_leaves_to_the_writer_what_it_does_not_return_in_time,
