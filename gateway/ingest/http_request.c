@@ -20,8 +20,9 @@
  * libmicrohttpd's epoll set, resuming puts it back and reads where there is nothing to read: three
  * system calls of some eight that a small request costs. libmicrohttpd asks for the response of a
  * whole request at each of its turns; until there is one, it is told nothing. That is cheap for a
- * few requests and a few milliseconds, so past WAITING_MAX, and after SUSPEND_TICKS, connections
+ * few requests and a few milliseconds, so past WAITING_MAX, and after IN_PLACE_NS, connections
  * are suspended after all: then nothing is done for them, and no time-out of libmicrohttpd's runs.
+ * Resuming starts that anew: a gateway that stood still for longer than it cuts nobody for that.
  *
  * libmicrohttpd completes a request only on the worker's thread, and never while it is suspended.
  * One that is not may end while the writer has its request, and the two part ways. Done may run
@@ -38,7 +39,8 @@
 
 /* Refused bodies are read up to twice the limit, or up to this. */
 enum { DRAIN_MIN_BYTES = 1 << 20, ROOM_AT_ONCE_BYTES = 64 << 10, RETRY_AFTER_S = 1 };
-enum { WAITING_MAX = 128, SUSPEND_TICKS = 2 };
+enum { WAITING_MAX = 128 };
+#define IN_PLACE_NS (400 * NS_PER_MS)
 
 /* The headers that matter, borrowed from libmicrohttpd. */
 struct headers {
@@ -239,6 +241,18 @@ static void on_done(struct ingest_call *call)
 		free_request(r);
 }
 
+static void suspend(struct http_request *r)
+{
+	r->worker->waiting--;
+	r->is_suspended = true;
+	MHD_suspend_connection(r->mhd);
+}
+
+static bool waits_long(const struct http_request *r)
+{
+	return now_mono_ns() - r->out_ns >= IN_PLACE_NS;
+}
+
 static void take_back(struct http_request *r)
 {
 	struct http_worker *w = r->worker;
@@ -248,6 +262,8 @@ static void take_back(struct http_request *r)
 		free_request(r);
 		return;
 	}
+	if (!r->is_suspended && waits_long(r))
+		suspend(r);
 	if (r->is_suspended)
 		MHD_resume_connection(r->mhd);
 	else
@@ -278,19 +294,12 @@ static void leave(struct http_request *r)
 		w->out--;
 }
 
-static void suspend(struct http_request *r)
-{
-	r->worker->waiting--;
-	r->is_suspended = true;
-	MHD_suspend_connection(r->mhd);
-}
-
 static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 {
 	struct http_worker *w = r->worker;
 	r->connection->deadline_ns = INT64_MAX;
 	r->is_out = true;
-	r->ticks = w->ticks;
+	r->out_ns = now_mono_ns();
 	w->out++;
 	w->waiting++;
 	if (w->waiting > WAITING_MAX)
@@ -306,7 +315,7 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 /* libmicrohttpd asks for the response, and there is none yet. */
 static enum MHD_Result wait_on(struct http_request *r)
 {
-	if (r->worker->ticks - r->ticks >= SUSPEND_TICKS)
+	if (waits_long(r))
 		suspend(r);
 	return MHD_YES;
 }

@@ -31,7 +31,6 @@ struct http_worker {
 	struct chan wake; /* requests that ingest is done with; also rung by other workers */
 	int out;          /* requests that ingest has, or that wait in wake */
 	int waiting;      /* of those: their connection is not suspended */
-	unsigned ticks;   /* counted up by the worker, some in each second */
 	bool has_stepped; /* set where libmicrohttpd calls about more than a waiting request */
 	/* Private to http_reply.c. */
 	struct MHD_Response *success[HTTP_MEDIA_OTHER]; /* by media: the same for every request */
@@ -61,7 +60,7 @@ struct http_request {
 	_Atomic enum http_request_state state;
 	bool is_out; /* what the worker knows of it: not taken back yet */
 	bool is_suspended;
-	unsigned ticks;          /* worker->ticks when it went out */
+	int64_t out_ns;          /* now_mono_ns when it went out */
 	struct ingest_call call; /* status and err also hold what the receiver itself refuses */
 	enum http_media media;   /* of the request, and so of the reply */
 	int signal;              /* enum signal; SIGNAL_COUNT: unknown path */

@@ -179,7 +179,6 @@ static void look_at_connections(struct worker *w)
 	if (now < w->next_look_ns)
 		return;
 	w->next_look_ns = now + w->receiver->tick_ms * NS_PER_MS;
-	w->http.ticks++;
 	for (struct http_connection *c = w->http.first; c; c = c->next) {
 		/* At the writer, or cut already. */
 		if (c->deadline_ns == INT64_MAX)

@@ -1,16 +1,22 @@
 """Sizes, times and numbers that a client cannot pass: bodies, bombs, slow and silent clients, connections.
 Whoever runs into a limit is told so or cut, and everybody else is served."""
+import os
+import pathlib
+import signal
 import threading
+import time
 
 import pytest
 import requests
 
 from tests.support import otlp
+from tests.support.gateway import Gateway, binary
 from tests.support.http_raw import RawClient, chunked, head
 from tests.support.patience import DEADLINE_S, Stopwatch
 from tests.support.status import parse_status
 
 KIB = 1024
+PRELOAD = pathlib.Path(binary()).parent / "tests" / "libhang_sync.so"
 PROTOBUF = "application/x-protobuf"
 
 
@@ -266,3 +272,26 @@ def test_one_connection_too_many_is_closed_at_once(start_gateway):
     gateway.wait_until(is_free_again, "the place of a closed connection is free")
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("is_done_meanwhile", [False, True])
+def test_a_gateway_that_stood_still_cuts_nobody_who_waits(tmp_path, is_done_meanwhile):
+    """Its request is at the writer, so the silence is the gateway's."""
+    hang = tmp_path / "hang"
+    env = {"LD_PRELOAD": str(PRELOAD), "TIDEGATE_HANG": str(hang)}
+    config = {"receivers": {"otlp": {"http": {"idle_timeout": "1s"}}}}
+    with Gateway(tmp_path / "gateway", config, env=env) as gateway, RawClient(gateway) as client:
+        hang.touch()
+        client.request(body=otlp.logs(otlp.new_ids(1)).SerializeToString())
+        gateway.wait_until(lambda: gateway.metrics()["tidegate_in_flight_bytes"] > 0, "the request is taken")
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        if is_done_meanwhile:
+            hang.unlink()
+        time.sleep(1.5)
+        os.kill(gateway.process.pid, signal.SIGCONT)
+        if not is_done_meanwhile:
+            # Two workers, and a turn of each: whoever would be cut is cut by then.
+            for _ in range(4):
+                assert otlp.post(gateway, "logs", otlp.logs([])).status_code == 200
+            hang.unlink()
+        assert client.answer().status == 200
