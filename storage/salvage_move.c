@@ -6,8 +6,8 @@
  * or is another file's (the live file was itself set aside meanwhile), writes nothing. (2) What
  * comes over is counted as accepted here, and what is lost as accepted and damaged: the books of
  * the new file balance at each commit, and say what it took over and what it could not. (3) A batch
- * keeps the time it was received, its records, its attempts and whether it is dead. It gets a new
- * id: ids order the queue of the new file.
+ * keeps the time it was received (where that is not ahead of now), its records, its attempts and
+ * whether it is dead. It gets a new id: ids order the queue of the new file.
  *
  * Lost payloads of one destination, signal and class and of one job share a row of `losses`. No row
  * grows afterwards: it may have been reported. What the damaged file's totals know beyond the rows
