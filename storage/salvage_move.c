@@ -6,8 +6,8 @@
  * or is another file's (the live file was itself set aside meanwhile), writes nothing. (2) What
  * comes over is counted as accepted here, and what is lost as accepted and damaged: the books of
  * the new file balance at each commit, and say what it took over and what it could not. (3) A batch
- * keeps the time it was received, its records, its attempts and whether it is dead. It gets a new
- * id: ids order the queue of the new file.
+ * keeps the time it was received (where that is not ahead of now), its records, its attempts and
+ * whether it is dead. It gets a new id: ids order the queue of the new file.
  *
  * Lost payloads of one destination, signal and class and of one job share a row of `losses`. No row
  * grows afterwards: it may have been reported. What the damaged file's totals know beyond the rows
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/base/now.h"
 #include "storage/depart.h"
 #include "storage/queue_sql.h"
 
@@ -172,25 +173,27 @@ enum status salvage_find_boot(struct queue *q, const struct salvage_moment *m, i
 	return st == ST_END ? ST_OK : st;
 }
 
-/* The moment of a delivery's last attempt, as parameters i (the wall clock), i + 1 and i + 2. One
- * that is still ahead was told by a clock that was wrong: it was now at the latest. */
-static enum status bind_attempt(struct queue *q, const struct salvage_moment *m, sqlite3_stmt *s,
-				int i)
+struct moment {
+	int64_t at_ns;
+	int64_t boot; /* of this file; 0: unknown */
+	int64_t mono_ns;
+};
+
+/* One that is still ahead was told by a clock that was wrong, or read from damage, and would never
+ * get old: it was now at the latest. */
+static enum status find_moment(struct queue *q, const struct salvage_moment *m, struct moment *ret)
 {
-	int64_t boot = 0;
-	int64_t now = boot_wall_ns(&q->boot);
-	enum status st = salvage_find_boot(q, m, &boot);
-	if (st)
-		return st;
-	bool is_ahead = !boot && q->boot.this.is_set && m->at_ns > now;
-	stmt_bind_nonzero(s, i, is_ahead ? now : m->at_ns);
-	if (is_ahead)
-		queue_bind_moment(q, s, i + 1);
-	if (boot) {
-		stmt_bind_int(s, i + 1, boot);
-		stmt_bind_int(s, i + 2, m->mono_ns);
-	}
-	return ST_OK;
+	const struct boot_row *this = &q->boot.this;
+	struct moment now = { boot_wall_ns(&q->boot), this->id, now_boot_ns() };
+	*ret = (struct moment){ .at_ns = m->at_ns };
+	enum status st = salvage_find_boot(q, m, &ret->boot);
+	if (ret->boot)
+		ret->mono_ns = m->mono_ns;
+	bool is_ahead = ret->boot ? ret->boot == this->id && ret->mono_ns > now.mono_ns :
+				    this->is_set && ret->at_ns > now.at_ns;
+	if (!st && is_ahead)
+		*ret = now;
+	return st;
 }
 
 /* (3) State and history of one delivery that queue_insert has just made. */
@@ -202,7 +205,10 @@ static enum status restore_delivery(struct queue *q, int64_t batch_id, int64_t d
 		" last_error = ?7, last_attempt_at = ?8, last_boot = ?9, last_mono = ?10"
 		" WHERE batch_id = ?1 AND destination_id = ?2";
 	sqlite3_stmt *s = NULL;
-	enum status st = one_off(q, sql, &s);
+	struct moment last;
+	enum status st = find_moment(q, &owed->last_attempt, &last);
+	if (!st)
+		st = one_off(q, sql, &s);
 	if (st)
 		return st;
 	stmt_bind_int(s, 1, batch_id);
@@ -214,11 +220,12 @@ static enum status restore_delivery(struct queue *q, int64_t batch_id, int64_t d
 	stmt_bind_int(s, 5, owed->attempts);
 	stmt_bind_nonzero(s, 6, owed->last_status);
 	stmt_bind_words(s, 7, last_error);
-	st = bind_attempt(q, &owed->last_attempt, s, 8);
-	if (!st)
-		return run_and_drop(q, s);
-	(void)sqlite3_finalize(s);
-	return st;
+	stmt_bind_nonzero(s, 8, last.at_ns);
+	if (last.boot) {
+		stmt_bind_int(s, 9, last.boot);
+		stmt_bind_int(s, 10, last.mono_ns);
+	}
+	return run_and_drop(q, s);
 }
 
 /* Live ids of all that the batch is owed to. Two that became one are owed once: *ret_of[i] is then
@@ -240,9 +247,14 @@ static enum status find_all_owed(struct queue *q, const struct salvage_job *j,
 static enum status move_batch(struct queue *q, const struct salvage_batch *b,
 			      const struct buf *bytes, const int64_t *of)
 {
-	struct queue_batch row = {
-		.received_at_ns = b->received.at_ns,
-		.received_mono_ns = b->received.mono_ns,
+	struct moment received;
+	enum status st = find_moment(q, &b->received, &received);
+	if (st)
+		return st;
+	const struct queue_batch row = {
+		.received_at_ns = received.at_ns,
+		.received_mono_ns = received.mono_ns,
+		.boot = received.boot,
 		.signal = b->signal,
 		.class = b->class,
 		.tenant = text_of(bytes, b->tenant),
@@ -263,11 +275,7 @@ static enum status move_batch(struct queue *q, const struct salvage_batch *b,
 	for (size_t i = 0; i < b->owed_count; i++)
 		if (of[i] > 0)
 			ids[count++] = of[i];
-	enum status st = salvage_find_boot(q, &b->received, &row.boot);
-	if (!row.boot)
-		row.received_mono_ns = 0;
-	if (!st)
-		st = queue_insert(q, &row, ids, count, &id);
+	st = queue_insert(q, &row, ids, count, &id);
 	for (size_t i = 0; i < b->owed_count && !st; i++) {
 		const struct salvage_owed *owed = &b->owed[i];
 		if (of[i] <= 0)

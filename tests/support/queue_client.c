@@ -16,6 +16,7 @@
 #include "gateway/base/compression.h"
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "storage/evict.h"
 #include "tests/support/patience.h"
 
 enum { NAME_BYTES = CLIENT_BODY_MIN, PAYLOAD_MAX = 16 << 20 };
@@ -230,6 +231,21 @@ enum status client_run(struct writer *w, enum status (*work)(struct queue *q, vo
 	writer_give(w, &c.job);
 	gate_wait(&c.gate);
 	return c.status;
+}
+
+static enum status evict(struct queue *q, void *ctx)
+{
+	struct client_eviction *e = ctx;
+	enum status st = evict_can(q, e->may_evict, e->arriving, &e->can);
+	if (!st)
+		st = evict_some(q, e->may_evict, e->arriving, &e->count);
+	e->is_searching = evict_is_searching(q);
+	return st;
+}
+
+enum status client_evict(struct writer *w, struct client_eviction *e)
+{
+	return client_run(w, evict, e);
 }
 
 /* ---- directories ---- */

@@ -52,6 +52,16 @@ enum status client_settle(struct writer *w, int64_t destination_id, const int64_
 enum status client_run(struct writer *w, enum status (*work)(struct queue *q, void *ctx),
 		       void *ctx);
 
+/* One step of evict_some, and what was said of it. */
+struct client_eviction {
+	const bool *may_evict;
+	enum record_class arriving;
+	bool can; /* before it */
+	size_t count;
+	bool is_searching; /* after it */
+};
+enum status client_evict(struct writer *w, struct client_eviction *e);
+
 /* An empty directory of its own below $TMPDIR or /dev/shm. */
 void client_make_dir(char *ret, size_t size, const char *what);
 void client_remove_dir(const char *dir);

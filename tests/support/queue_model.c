@@ -28,6 +28,14 @@ bool model_is_stored(const struct model_batch *b)
 	return is_owed;
 }
 
+int model_stored(const struct model *m)
+{
+	int count = 0;
+	for (int i = 0; i < m->count; i++)
+		count += model_is_stored(&m->batches[i]);
+	return count;
+}
+
 static struct model_batch *add(struct model *m, const struct model_batch *b)
 {
 	CHECK(m->count < MODEL_BATCHES_MAX);
@@ -299,6 +307,7 @@ struct model_batch *model_to_evict(struct model *m, const bool may_evict[RECORD_
 
 void model_evict(struct model *m, struct model_batch *b)
 {
+	CHECK(b);
 	for (int i = 0; i < MODEL_PLACES; i++)
 		if (b->to[i].state != MODEL_NONE)
 			lose_whole(m, i, b, OUTCOME_EVICTED);

@@ -63,6 +63,7 @@ struct model {
 struct model_batch *model_find(struct model *m, int64_t id);
 /* Some delivery of it is left. */
 bool model_is_stored(const struct model_batch *b);
+int model_stored(const struct model *m); /* how many batches */
 /* A batch that was put: of model.last_id + 1, to the places of the mask. */
 struct model_batch *model_put(struct model *m, const struct model_batch *b, unsigned places);
 
@@ -82,7 +83,7 @@ void model_reroute(struct model *m, int place, const unsigned to[SIGNAL_COUNT][R
 /* The batch that evict_some lets go first. NULL: none may go. */
 struct model_batch *model_to_evict(struct model *m, const bool may_evict[RECORD_CLASS_COUNT],
 				   enum record_class arriving);
-void model_evict(struct model *m, struct model_batch *b);
+void model_evict(struct model *m, struct model_batch *b); /* there is one */
 /* What the rules let go by now, when everything that they have to do is done. */
 void model_obey(struct model *m);
 

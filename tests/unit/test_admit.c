@@ -16,7 +16,6 @@ enum { MAX = 16 << 20, BODY = 200 << 10 };
 
 static _Atomic int64_t lost_ns;
 
-/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names */
 int64_t __real_now_mono_ns(void);
 int64_t __wrap_now_mono_ns(void);
 
@@ -24,7 +23,6 @@ int64_t __wrap_now_mono_ns(void)
 {
 	return __real_now_mono_ns() + atomic_fetch_add(&lost_ns, 50 * NS_PER_MS);
 }
-/* NOLINTEND(bugprone-reserved-identifier) */
 
 START_TEST(a_put_is_not_refused_for_the_time_that_others_took)
 {

@@ -338,13 +338,21 @@ START_TEST(numbers_that_no_queue_has_do_not_stop_the_next_one)
 			"UPDATE losses SET records = 9223372036854775807 WHERE id = 2;"
 			"UPDATE losses SET bytes = 9223372036854775807 WHERE id = 3;"
 			"UPDATE batches SET raw_bytes = 9223372036854775807 WHERE id = 20;"
-			"UPDATE deliveries SET attempts = 9223372036854775807 WHERE batch_id = 21");
+			"UPDATE deliveries SET attempts = 9223372036854775807 WHERE batch_id = 21;"
+			"UPDATE batches SET received_mono = 9223372036854775807 WHERE id = 22;"
+			"UPDATE batches SET received_at = 9000000000000000000, boot = NULL, "
+			"received_mono = NULL WHERE id = 23");
 	damage_header(&f);
 	open_writer(&f);
 	salvage_to_the_end(&f);
 	int64_t id = ask(&f, "SELECT max(id) FROM batches");
 	int64_t first = ask(&f, "SELECT min(id) FROM batches");
 	ck_assert_int_eq(ask(&f, "SELECT max(raw_bytes) FROM batches"), 700);
+	/* What comes from the future would not get old. */
+	ck_assert_int_eq(ask(&f, "SELECT count(*) FROM batches b LEFT JOIN boots t ON t.id = "
+				 "b.boot WHERE coalesce(t.offset_ns + b.received_mono, "
+				 "b.received_at) > (strftime('%s', 'now') + 9) * 1000000000"),
+			 0);
 	/* One of them was tried very often. */
 	for (int64_t i = first; i <= id; i++)
 		EXPECT_OK(test_settle(f.w, f.a, i, SETTLE_RETRY, 0, "later"));

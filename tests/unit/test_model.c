@@ -672,48 +672,20 @@ static void step_damage(void)
 	b->has_payload = false;
 }
 
-struct eviction {
-	enum record_class arriving;
-	size_t count;
-	bool can;
-	bool is_searching;
-};
-
-static enum status evict(struct queue *q, void *ctx)
-{
-	struct eviction *e = ctx;
-	enum status st = evict_can(q, may_evict, e->arriving, &e->can);
-	if (!st)
-		st = evict_some(q, may_evict, e->arriving, &e->count);
-	e->is_searching = evict_is_searching(q);
-	return st;
-}
-
-static int64_t count_stored(void)
-{
-	int64_t count = 0;
-	for (int i = 0; i < model.count; i++)
-		count += model_is_stored(&model.batches[i]);
-	return count;
-}
-
 /* How many go at once is the product's own affair; which, and that some do, is not. */
-
 static void step_evict(struct writer *w)
 {
-	struct eviction e = { .arriving = (enum record_class)pick(3) };
+	struct client_eviction e = { .may_evict = may_evict,
+				     .arriving = (enum record_class)pick(3) };
 	say("evict for %s\n", record_class_text(e.arriving));
-	EXPECT_OK(client_run(w, evict, &e));
+	EXPECT_OK(client_evict(w, &e));
 	bool could = model_to_evict(&model, may_evict, e.arriving) != NULL;
-	int64_t gone = count_stored() - facts_int(path, "SELECT count(*) FROM batches");
-	ck_assert_msg(e.can == could && gone <= EVICT_SLICE && (gone == 0 || e.count > 0),
-		      "%s: %lld evicted, in %zu", what, (long long)gone, e.count);
-	ck_assert_msg(!could || e.count > 0 || e.is_searching, "%s: none evicted", what);
-	for (; gone > 0; gone--) {
-		struct model_batch *b = model_to_evict(&model, may_evict, e.arriving);
-		ck_assert_msg(b, "%s: %lld too many evicted", what, (long long)gone);
-		model_evict(&model, b);
-	}
+	int gone = model_stored(&model) - (int)facts_int(path, "SELECT count(*) FROM batches");
+	ck_assert_msg(e.can == could && gone <= EVICT_SLICE && (gone == 0 || e.count > 0) &&
+			      (!could || e.count > 0 || e.is_searching),
+		      "%s: %d evicted, in %zu", what, gone, e.count);
+	for (; gone > 0; gone--)
+		model_evict(&model, model_to_evict(&model, may_evict, e.arriving));
 }
 
 /* ---- the run ---- */
