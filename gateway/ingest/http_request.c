@@ -22,6 +22,9 @@
  * whole request at each of its turns; until there is one, it is told nothing. That is cheap for a
  * few requests and a few milliseconds, so past WAITING_MAX, and after SUSPEND_TICKS, connections
  * are suspended after all: then nothing is done for them, and no time-out of libmicrohttpd's runs.
+ * Only when it asks, not in the call that brings the end of the body: libmicrohttpd does not note
+ * for a suspended connection that it has read enough, so it would read on when that is resumed,
+ * and end the connection without an answer where the client has closed its half.
  *
  * libmicrohttpd completes a request only on the worker's thread, and never while it is suspended.
  * One that is not may end while the writer has its request, and the two part ways. Done may run
@@ -293,8 +296,6 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 	r->ticks = w->ticks;
 	w->out++;
 	w->waiting++;
-	if (w->waiting > WAITING_MAX)
-		suspend(r);
 	atomic_store(&r->state, HTTP_AT_WRITER);
 	if (is_prepared)
 		ingest_commit(&r->call);
@@ -306,7 +307,8 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 /* libmicrohttpd asks for the response, and there is none yet. */
 static enum MHD_Result wait_on(struct http_request *r)
 {
-	if (r->worker->ticks - r->ticks >= SUSPEND_TICKS)
+	struct http_worker *w = r->worker;
+	if (w->waiting > WAITING_MAX || w->ticks - r->ticks >= SUSPEND_TICKS)
 		suspend(r);
 	return MHD_YES;
 }
