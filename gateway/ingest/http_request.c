@@ -23,6 +23,9 @@
  * few requests and a few milliseconds, so past WAITING_MAX, and after IN_PLACE_NS, connections
  * are suspended after all: then nothing is done for them, and no time-out of libmicrohttpd's runs.
  * Resuming starts that anew: a gateway that stood still for longer than it cuts nobody for that.
+ * Only when it asks, not in the call that brings the end of the body: libmicrohttpd does not note
+ * for a suspended connection that it has read enough, so it would read on when that is resumed,
+ * and end the connection without an answer where the client has closed its half.
  *
  * libmicrohttpd completes a request only on the worker's thread, and never while it is suspended.
  * One that is not may end while the writer has its request, and the two part ways. Done may run
@@ -302,8 +305,6 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 	r->out_ns = now_mono_ns();
 	w->out++;
 	w->waiting++;
-	if (w->waiting > WAITING_MAX)
-		suspend(r);
 	atomic_store(&r->state, HTTP_AT_WRITER);
 	if (is_prepared)
 		ingest_commit(&r->call);
@@ -315,7 +316,7 @@ static enum MHD_Result commit(struct http_request *r, bool is_prepared)
 /* libmicrohttpd asks for the response, and there is none yet. */
 static enum MHD_Result wait_on(struct http_request *r)
 {
-	if (waits_long(r))
+	if (r->worker->waiting > WAITING_MAX || waits_long(r))
 		suspend(r);
 	return MHD_YES;
 }
