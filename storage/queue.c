@@ -378,6 +378,18 @@ static enum status settle_one(struct queue *q, const struct settlement *s,
 	return ST_INTERNAL;
 }
 
+/* An outcome that is none: the payload is there. */
+static enum status is_void(struct queue *q, const struct settle_item *item, bool *ret)
+{
+	int64_t one;
+	*ret = false;
+	if (item->outcome != SETTLE_UNREADABLE)
+		return ST_OK;
+	enum status st = queue_ask(q, Q_PAYLOAD_ANY, item->batch_id, &one);
+	*ret = st == ST_OK;
+	return st == ST_END ? ST_OK : st;
+}
+
 enum status queue_settle(struct queue *q, const struct settlement *s)
 {
 	enum status st = ST_OK;
@@ -390,6 +402,11 @@ enum status queue_settle(struct queue *q, const struct settlement *s)
 			st = ST_OK;
 			continue;
 		}
+		bool is_nothing = false;
+		if (!st)
+			st = is_void(q, item, &is_nothing);
+		if (!st && is_nothing)
+			continue;
 		if (!st)
 			st = settle_taken(q, s, &d, item);
 		if (st)

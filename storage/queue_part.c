@@ -15,7 +15,9 @@
  * has the batch already, nothing is added to it.
  *
  * SETTLE_UNREADABLE: a destination found no payload. Whether that is damage, or the batch went in
- * the meantime with its deliveries, only this connection can tell. */
+ * the meantime with its deliveries, only this connection can tell. Where the payload is there all
+ * the same, queue_settle changes nothing: what of it was taken before is counted when it is sent
+ * again, once (5). */
 #include <zlib.h>
 
 #include "storage/queue_sql.h"
@@ -120,10 +122,6 @@ enum status queue_settle_moved(struct queue *q, const struct queue_delivery *d,
 enum status queue_settle_unreadable(struct queue *q, const struct queue_delivery *d)
 {
 	static const char detail[] = "the payload of the batch is missing in the queue file";
-	int64_t one;
-	enum status st = queue_ask(q, Q_PAYLOAD_ANY, d->batch_id, &one);
-	if (st != ST_END)
-		return st;
-	st = queue_lose_of(q, d, OUTCOME_DAMAGED, d->records, bytes_str(detail));
+	enum status st = queue_lose_of(q, d, OUTCOME_DAMAGED, d->records, bytes_str(detail));
 	return st ? st : queue_remove_delivery(q, d);
 }

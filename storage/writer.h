@@ -110,8 +110,8 @@ struct settle_item {
 	/* SETTLE_DELIVERED, SETTLE_SPLIT: of these, refused by OTLP partial success. Others: of
 	 * taken_records. */
 	uint32_t rejected_records;
-	/* SETTLE_DEAD, SETTLE_UNREADABLE: so many of its records were taken before, in parts. They
-	 * are counted so, and the outcome is that of the rest. */
+	/* SETTLE_DEAD, SETTLE_UNREADABLE of a payload that is missing: so many of its records were
+	 * taken before, in parts. They are counted so, and the outcome is that of the rest. */
 	uint32_t taken_records;
 	const struct settle_part *parts; /* SETTLE_SPLIT: SETTLE_PARTS_MAX at most */
 	size_t part_count;

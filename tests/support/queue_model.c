@@ -190,6 +190,8 @@ static void settle_one(struct model *m, const struct model_answer *a, struct mod
 	struct model_delivery *d = &b->to[a->place];
 	if (d->state != MODEL_READY)
 		return; /* a settlement that comes late changes nothing */
+	if (item->outcome == SETTLE_UNREADABLE && b->has_payload)
+		return; /* it is not so */
 	take(m, a->place, b, item);
 	if (d->state == MODEL_NONE)
 		return; /* nothing is left that could have an outcome */
@@ -210,8 +212,7 @@ static void settle_one(struct model *m, const struct model_answer *a, struct mod
 		move(m, b, a->place, place_of(m, item->to_destination_id));
 		break;
 	case SETTLE_UNREADABLE:
-		if (!b->has_payload)
-			lose_whole(m, a->place, b, OUTCOME_DAMAGED);
+		lose_whole(m, a->place, b, OUTCOME_DAMAGED);
 		break;
 	case SETTLE_EXPIRED:
 		lose_whole(m, a->place, b, OUTCOME_EXPIRED);

@@ -312,7 +312,12 @@ START_TEST(a_payload_that_is_missing_is_counted_as_damage_and_one_that_is_there_
 	EXPECT_OK(queue_commit(&f.q));
 	queue_file_exec(f.file.path, "DELETE FROM payloads WHERE batch_id = 2");
 	EXPECT_OK(queue_begin(&f.q));
-	EXPECT_OK(settle(&f, f.a, whole, SETTLE_UNREADABLE, 0));
+	/* It may come twice: what was taken before is counted once. */
+	const struct settle_item item = { .batch_id = whole,
+					  .outcome = SETTLE_UNREADABLE,
+					  .taken_records = 1 };
+	EXPECT_OK(settle_item(&f, f.a, item));
+	EXPECT_OK(settle_item(&f, f.a, item));
 	EXPECT_OK(settle(&f, f.a, broken, SETTLE_UNREADABLE, 0));
 	EXPECT_OK(queue_commit(&f.q));
 	ck_assert_int_eq(ask(&f, "SELECT queued FROM balance"), 4);
