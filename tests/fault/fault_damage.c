@@ -262,7 +262,10 @@ static void await_salvage(struct writer *w, const char *what)
 	int64_t end = patience_end_ns();
 	while (writer_is_degraded(w) && patience_pause(end))
 		;
-	ck_assert_msg(!writer_is_degraded(w), "%s: the salvage does not end", what);
+	ck_assert_msg(!writer_is_degraded(w),
+		      "%s: the salvage does not end: the writer is %s, %lld batches came over",
+		      what, status_name(writer_state(w)),
+		      (long long)facts_int(path, "SELECT sum(batches) FROM salvages"));
 }
 
 /* Is the request owed anywhere? */
