@@ -32,13 +32,13 @@ enum exit_code cli_check_config(const struct cli_options *o)
 	struct config *c = NULL;
 	struct err e = { 0 };
 	enum status st = o->config ? config_load(o->config, &c, &e) : config_default(&c, &e);
-	enum exit_code rc = EXIT_CODE_CONFIG;
-	if (st)
+	if (st) {
 		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
-	for (char **w = c ? c->warnings : NULL; w && *w; w++)
+		return EXIT_CODE_CONFIG;
+	}
+	for (char **w = c->warnings; w && *w; w++)
 		(void)fprintf(stderr, "tidegate: warning: %s\n", *w);
-	if (!st)
-		rc = are_destinations_usable(c) ? print_config(c) : EXIT_CODE_CONFIG;
+	enum exit_code rc = are_destinations_usable(c) ? print_config(c) : EXIT_CODE_CONFIG;
 	config_free(c);
 	return rc;
 }
