@@ -7,7 +7,7 @@
  *
  * (1) Of a class, every batch with an id of `after` or below that is not in `freed` is awaited by a
  *     configured destination, or has left.
- * (2) `freed`: those of them that a delivery has left since, and that nobody waits for now.
+ * (2) `freed`: those of them that a delivery has left since, and that nobody waits for any more.
  *
  * A batch stops being awaited only where a ready delivery goes or dies, and each place that does
  * this says so here; the question whether others wait costs one seek, and only behind the search.

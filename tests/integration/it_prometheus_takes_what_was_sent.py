@@ -14,7 +14,7 @@ from tests.support.gateway import Gateway
 from tests.support.otlp_metrics import DELTA, Metrics, send
 from tests.support.prometheus_server import BINARY, PrometheusServer
 
-pytestmark = pytest.mark.skipif(not BINARY, reason="needs Prometheus (deploy/install-deps.sh --test)")
+pytestmark = pytest.mark.skipif(not BINARY, reason="waits for Prometheus (deploy/install-deps.sh --test)")
 
 FAST = {"initial_interval": "20ms", "max_interval": "200ms", "probe_interval": "100ms"}
 MINUTE, HOUR = 60_000, 3_600_000
@@ -139,7 +139,7 @@ def check_histograms(server, t):
         (1.0, round(root, 6), 4), (2.0, round(2 * root, 6), 4)]
 
 
-@pytest.mark.skipif(not FAKETIME, reason="needs libfaketime (deploy/install-deps.sh --test)")
+@pytest.mark.skipif(not FAKETIME, reason="waits for libfaketime (deploy/install-deps.sh --test)")
 @pytest.mark.parametrize("window", [None, "3h"])
 def test_a_two_hour_outage_comes_back_in_order(tmp_path, window):
     end = now_ms()

@@ -23,7 +23,7 @@ enum { SCRIPT_MAX = 64, REQUESTS_MAX = 1024, BODY_MAX = 64 << 20 };
 struct http_sink {
 	struct MHD_Daemon *daemon;
 	int port;
-	int placeholder; /* keeps the port while it is stopped; -1: none */
+	int held_fd; /* keeps the port while it is stopped; -1: none */
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	struct {
@@ -166,16 +166,16 @@ static void hold_port(struct http_sink *s)
 {
 	struct sockaddr_in at = address_of(s);
 	const int one = 1;
-	s->placeholder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(setsockopt(s->placeholder, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0);
-	CHECK(bind(s->placeholder, (struct sockaddr *)&at, sizeof(at)) == 0);
+	s->held_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(setsockopt(s->held_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0);
+	CHECK(bind(s->held_fd, (struct sockaddr *)&at, sizeof(at)) == 0);
 }
 
 static void release_port(struct http_sink *s)
 {
-	if (s->placeholder >= 0)
-		(void)close(s->placeholder);
-	s->placeholder = -1;
+	if (s->held_fd >= 0)
+		(void)close(s->held_fd);
+	s->held_fd = -1;
 }
 
 void http_sink_start(struct http_sink *s)
@@ -201,7 +201,7 @@ struct http_sink *http_sink_new(int port)
 	CHECK(pthread_cond_init(&s->cond, &attr) == 0);
 	(void)pthread_condattr_destroy(&attr);
 	s->port = port;
-	s->placeholder = -1;
+	s->held_fd = -1;
 	http_sink_start(s);
 	return s;
 }
