@@ -409,10 +409,7 @@ END_TEST
 
 int main(void)
 {
-	/* Thousands of starts and failures: what they log is not what is tested. */
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	return run_loop("damage", a_damaged_file_never_stops_the_start_and_is_salvaged,
 			(int)(sizeof(rows) / sizeof(rows[0])));
 }

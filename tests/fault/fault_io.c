@@ -26,13 +26,6 @@
 enum { MARK_BEFORE, MARK_AFTER }; /* an acknowledgement before or after the fault */
 enum { ROUNDS = 3, IDS = 512 };
 
-struct fault_row {
-	const char *name;
-	enum fault_op op;
-	enum fault_error error;
-	bool is_lasting;
-};
-
 static const struct fault_row rows[] = {
 	{ "an open fails once", FAULT_OPEN, FAULT_EIO, false },
 	{ "opens fail until later", FAULT_OPEN, FAULT_EIO, true },
@@ -248,10 +241,7 @@ END_TEST
 
 int main(void)
 {
-	/* Thousands of starts and failures: what they log is not what is tested. */
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	return run_loop("io", a_failing_disk_never_earns_a_false_success,
 			(int)(sizeof(rows) / sizeof(rows[0])));
 }

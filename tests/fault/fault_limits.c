@@ -11,7 +11,6 @@
  *   (3) the ledger and the totals say the same */
 #include <stdio.h>
 
-#include "gateway/base/log.h"
 #include "gateway/base/now.h"
 #include "storage/redrive.h"
 #include "tests/support/expect.h"
@@ -20,20 +19,6 @@
 #include "tests/support/queue_client.h"
 
 enum { IDS = 2048, PUTS = 48, CAP = 1 << 20, TRIES = 400 };
-
-static const struct fault_row {
-	const char *name;
-	enum fault_op op;
-	enum fault_error error;
-	bool is_lasting;
-} rows[] = {
-	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
-	{ "the disk is full until later", FAULT_WRITE, FAULT_ENOSPC, true },
-	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
-	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
-	{ "a truncation fails once", FAULT_TRUNCATE, FAULT_EIO, false },
-	{ "a read fails once", FAULT_READ, FAULT_EIO, false },
-};
 
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
@@ -242,7 +227,7 @@ static bool run_once(const struct fault_row *row, int nth)
 
 START_TEST(a_failing_disk_loses_nothing_that_a_rule_has_not_let_go)
 {
-	const struct fault_row *row = &rows[_i];
+	const struct fault_row *row = &fault_rows[_i];
 	int runs = 0;
 	for (int nth = 1; nth < 2000 && run_once(row, nth); nth += 1 + nth / 2)
 		runs++;
@@ -252,9 +237,7 @@ END_TEST
 
 int main(void)
 {
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	return run_loop("limits", a_failing_disk_loses_nothing_that_a_rule_has_not_let_go,
-			(int)(sizeof(rows) / sizeof(rows[0])));
+			FAULT_ROWS_RUNNING);
 }

@@ -17,21 +17,6 @@
 
 enum { OLD = 60, NEW_ID = 100, SIZE = 700, RECORDS = 3 };
 
-static const struct fault_row {
-	const char *name;
-	enum fault_op op;
-	enum fault_error error;
-	bool is_lasting;
-} rows[] = {
-	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
-	{ "the disk is full until later", FAULT_WRITE, FAULT_ENOSPC, true },
-	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
-	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
-	{ "a read fails once", FAULT_READ, FAULT_EIO, false },
-	{ "an open fails once", FAULT_OPEN, FAULT_EIO, false },
-	{ "a truncation fails once", FAULT_TRUNCATE, FAULT_EIO, false },
-};
-
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
 static struct facts facts;
@@ -197,21 +182,18 @@ static bool run_once(const struct fault_row *row, int nth)
 
 START_TEST(a_failing_disk_leaves_one_version_or_the_other)
 {
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < FAULT_ROWS; i++) {
 		int runs = 0;
-		for (int nth = 1; run_once(&rows[i], nth); nth += 1 + nth / 6)
+		for (int nth = 1; run_once(&fault_rows[i], nth); nth += 1 + nth / 6)
 			runs++;
-		ck_assert_msg(runs > 0, "%s: never", rows[i].name);
+		ck_assert_msg(runs > 0, "%s: never", fault_rows[i].name);
 	}
 }
 END_TEST
 
 int main(void)
 {
-	/* Hundreds of starts and failures: what they log is not what is tested. */
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	const TTest *const cases[] = { a_power_cut_leaves_one_version_or_the_other,
 				       a_failing_disk_leaves_one_version_or_the_other };
 	return run_cases("migration", cases, sizeof(cases) / sizeof(cases[0]));

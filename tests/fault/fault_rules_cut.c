@@ -364,10 +364,7 @@ END_TEST
 
 int main(void)
 {
-	/* Thousands of starts and failures: what they log is not what is tested. */
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	const TTest *const cases[] = { a_power_cut_loses_nothing_that_no_rule_let_go };
 	return run_cases("rules_cut", cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -22,18 +22,6 @@
 
 enum { REQUESTS = 100, PAGE = 4096 };
 
-static const struct fault_row {
-	const char *name;
-	enum fault_op op;
-	enum fault_error error;
-	bool is_lasting;
-} rows[] = {
-	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
-	{ "the disk is full for a moment", FAULT_WRITE, FAULT_ENOSPC, true },
-	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
-	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
-};
-
 static char dir[CLIENT_PATH_SIZE];
 static char path[CLIENT_PATH_SIZE + 16];
 static char aside_name[256];
@@ -237,20 +225,21 @@ START_TEST(a_salvage_on_a_failing_disk_goes_on_where_it_was)
 	begin();
 	salvage_undisturbed();
 	vfs_log_clear();
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < FAULT_ROWS_WRITING; i++) {
 		int runs = 0;
 		bool has_fired = true;
 		for (int nth = 1; has_fired; nth += 1 + nth / 2, runs++) {
 			char what[96];
-			(void)snprintf(what, sizeof(what), "%s (number %d)", rows[i].name, nth);
+			(void)snprintf(what, sizeof(what), "%s (number %d)", fault_rows[i].name,
+				       nth);
 			client_remove_dir(dir);
 			client_make_dir(dir, sizeof(dir), "salvage-cut");
 			(void)snprintf(path, sizeof(path), "%s/queue.db", dir);
 			lay_beside();
-			has_fired = salvage_to_the_end(what, &rows[i], nth);
+			has_fired = salvage_to_the_end(what, &fault_rows[i], nth);
 			check_whole(what);
 		}
-		ck_assert_msg(runs > 1, "%s: never", rows[i].name);
+		ck_assert_msg(runs > 1, "%s: never", fault_rows[i].name);
 	}
 	end();
 }
@@ -278,10 +267,7 @@ END_TEST
 
 int main(void)
 {
-	/* Thousands of starts and failures: what they log is not what is tested. */
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	const TTest *const cases[] = {
 		a_salvage_that_is_cut_off_goes_on_where_it_was,
 		a_salvage_on_a_failing_disk_goes_on_where_it_was,

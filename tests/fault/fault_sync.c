@@ -123,9 +123,7 @@ END_TEST
 
 int main(void)
 {
-	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	fault_vfs_install();
-	fault_vfs_skip_sync(true);
+	fault_begin();
 	const TTest *const cases[] = {
 		what_comes_after_a_failed_sync_survives_a_power_cut,
 		what_comes_after_syncs_that_kept_failing_survives_a_power_cut,

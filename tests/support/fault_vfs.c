@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/base/log.h"
 #include "gateway/base/xalloc.h"
 #include "storage/shim_vfs.h"
 
@@ -334,4 +335,21 @@ void fault_vfs_install(void)
 void fault_vfs_skip_sync(bool is_skipped)
 {
 	shim.is_sync_skipped = is_skipped;
+}
+
+const struct fault_row fault_rows[FAULT_ROWS] = {
+	{ "a write fails once with EIO", FAULT_WRITE, FAULT_EIO, false },
+	{ "the disk is full until later", FAULT_WRITE, FAULT_ENOSPC, true },
+	{ "a write is cut short once", FAULT_WRITE, FAULT_SHORT, false },
+	{ "a sync fails once", FAULT_SYNC, FAULT_EIO, false },
+	{ "a truncation fails once", FAULT_TRUNCATE, FAULT_EIO, false },
+	{ "a read fails once", FAULT_READ, FAULT_EIO, false },
+	{ "an open fails once", FAULT_OPEN, FAULT_EIO, false },
+};
+
+void fault_begin(void)
+{
+	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
+	fault_vfs_install();
+	fault_vfs_skip_sync(true);
 }

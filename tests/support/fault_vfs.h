@@ -44,6 +44,20 @@ struct vfs_event {
 	int64_t id;
 };
 
+/* What a disk does to a test, once or until fault_off. */
+struct fault_row {
+	const char *name;
+	enum fault_op op;
+	enum fault_error error;
+	bool is_lasting;
+};
+/* The usual ones; a test takes the first so many. */
+enum { FAULT_ROWS_WRITING = 4, FAULT_ROWS_RUNNING = 6, FAULT_ROWS = 7 };
+extern const struct fault_row fault_rows[FAULT_ROWS];
+
+/* For main: the VFS is installed, syncs are skipped, and nothing is logged, since thousands of
+ * starts and failures would be. */
+void fault_begin(void);
 /* Make the shim the default VFS. Once is enough; before the first sqlite3_open. */
 void fault_vfs_install(void);
 /* Syncs reach the log, but not the disk: for checks that look at files through the page cache. */

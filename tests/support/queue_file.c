@@ -12,6 +12,9 @@
 
 #include "gateway/base/now.h"
 #include "gateway/base/xalloc.h"
+#include "storage/db.h"
+#include "storage/file_checks.h"
+#include "tests/support/expect.h"
 #include "tests/support/patience.h"
 
 void queue_file_make(struct queue_file *f)
@@ -20,6 +23,24 @@ void queue_file_make(struct queue_file *f)
 	(void)snprintf(f->dir, sizeof(f->dir), "%.80s/tidegate-XXXXXX", tmp ? tmp : "/tmp");
 	CHECK(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof(f->path), "%s/queue.db", f->dir);
+}
+
+sqlite3 *queue_file_open(struct queue_file *f)
+{
+	struct err e = { .text = "" };
+	sqlite3 *db = NULL;
+	int fd = -1;
+	queue_file_make(f);
+	EXPECT_OK(file_lock(f->path, &fd, &e));
+	file_unlock(fd);
+	EXPECT_OK(db_open(f->path, 4096, 1 << 20, &db, &e));
+	return db;
+}
+
+void queue_file_in_memory(void)
+{
+	if (access("/dev/shm", W_OK) == 0)
+		(void)setenv("TMPDIR", "/dev/shm", 0);
 }
 
 void queue_file_remove(struct queue_file *f)

@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <pthread.h>
 
+#include <sqlite3.h>
+
 #include "storage/writer.h"
 
 struct queue_file {
@@ -15,6 +17,12 @@ struct queue_file {
 
 /* A new directory below TMPDIR, and the name of a queue file in it that is not made yet. */
 void queue_file_make(struct queue_file *f);
+/* The same, and the file is made and opened, with pages of 4 KiB, as the writer's connection is.
+ * db_close is the caller's. */
+sqlite3 *queue_file_open(struct queue_file *f);
+/* Queue files of this program go to a tmpfs, where there is one: for tests that commit much, and
+ * say nothing about the disk. */
+void queue_file_in_memory(void);
 /* Removes the directory with all that is in it. */
 void queue_file_remove(struct queue_file *f);
 /* The first column of the query's first row, read by the stock way: a connection of its own. */

@@ -56,8 +56,7 @@ END_TEST
 int main(void)
 {
 	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
+	queue_file_in_memory();
 	const TTest *const cases[] = {
 		a_put_is_not_refused_for_the_time_that_others_took,
 	};

@@ -24,12 +24,7 @@ static const bool all[RECORD_CLASS_COUNT] = { true, true, true };
 static void begin(struct fixture *f)
 {
 	static const char *const names[] = { "alpha", "beta", "gamma" };
-	struct err e = { .text = "" };
-	int fd = -1;
-	queue_file_make(&f->file);
-	EXPECT_OK(file_lock(f->file.path, &fd, &e));
-	file_unlock(fd);
-	EXPECT_OK(db_open(f->file.path, 4096, 1 << 20, &f->db, &e));
+	f->db = queue_file_open(&f->file);
 	queue_init(&f->q, f->db);
 	EXPECT_OK(queue_begin(&f->q));
 	for (int i = 0; i < 3; i++)
@@ -356,8 +351,7 @@ END_TEST
 
 int main(void)
 {
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
+	queue_file_in_memory();
 	const TTest *const cases[] = {
 		what_nobody_waits_for_goes_first_behind_any_number_of_dead_letters,
 		what_becomes_unwanted_behind_the_search_is_found,

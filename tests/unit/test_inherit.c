@@ -414,8 +414,7 @@ END_TEST
 int main(void)
 {
 	log_init(LOG_FATAL_LEVEL, LOG_FORMAT_LOGFMT);
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
+	queue_file_in_memory();
 	const TTest *const cases[] = {
 		a_pause_the_usage_and_the_books_outlive_a_damaged_file,
 		a_file_that_is_set_aside_in_use_is_followed_in_the_same_way,

@@ -10,7 +10,6 @@
 #include "gateway/ingest/loss_report.h"
 #include "gateway/telemetry/json.h"
 #include "storage/db.h"
-#include "storage/file_checks.h"
 #include "storage/salvage_move.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_file.h"
@@ -30,12 +29,8 @@ struct fixture {
 static void begin(struct fixture *f, int64_t wall, int64_t mono, const char *before)
 {
 	struct err e = { .text = "" };
-	int fd = -1;
 	now_fake(wall, mono);
-	queue_file_make(&f->file);
-	EXPECT_OK(file_lock(f->file.path, &fd, &e));
-	file_unlock(fd);
-	EXPECT_OK(db_open(f->file.path, 4096, 1 << 20, &f->db, &e));
+	f->db = queue_file_open(&f->file);
 	queue_init(&f->q, f->db);
 	ck_assert_msg(stmt_exec(f->db, before, &e) == ST_OK, "%s", e.text);
 	EXPECT_OK(queue_begin(&f->q));

@@ -615,8 +615,7 @@ int main(void)
 {
 	log_init(LOG_ERROR_LEVEL, LOG_FORMAT_LOGFMT);
 	/* Nothing is cut off here: a disk's syncs would only take time. */
-	if (access("/dev/shm", W_OK) == 0)
-		(void)setenv("TMPDIR", "/dev/shm", 0);
+	queue_file_in_memory();
 	const TTest *const cases[] = {
 		the_cap_is_never_passed_and_puts_go_on,
 		a_file_of_a_larger_cap_shrinks_under_a_smaller_one,

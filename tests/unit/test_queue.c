@@ -8,7 +8,6 @@
 #include "gateway/base/now.h"
 #include "storage/bounds.h"
 #include "storage/db.h"
-#include "storage/file_checks.h"
 #include "storage/queue_sql.h"
 #include "tests/support/expect.h"
 #include "tests/support/queue_file.h"
@@ -23,12 +22,7 @@ struct fixture {
 
 static void begin(struct fixture *f)
 {
-	struct err e = { .text = "" };
-	int fd = -1;
-	queue_file_make(&f->file);
-	EXPECT_OK(file_lock(f->file.path, &fd, &e));
-	file_unlock(fd);
-	EXPECT_OK(db_open(f->file.path, 4096, 1 << 20, &f->db, &e));
+	f->db = queue_file_open(&f->file);
 	queue_init(&f->q, f->db);
 	EXPECT_OK(queue_begin(&f->q));
 	EXPECT_OK(queue_destination(&f->q, "alpha", "file", 0, true, &f->a));
