@@ -23,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "gateway/base/now.h"
@@ -487,27 +488,58 @@ static int open_requests(void)
 	return n;
 }
 
+/* Wakes the loop at that moment and not before: a loop that polls takes CPU from the gateway, and
+ * is then made to wait itself, which would count as the gateway's latency. */
+static void wake_at(int timer_fd, int64_t due_ns)
+{
+	struct itimerspec at = { .it_value = { .tv_sec = due_ns / NS_PER_S,
+					       .tv_nsec = due_ns % NS_PER_S } };
+	if (timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &at, NULL))
+		die("timerfd_settime");
+}
+
+static void send_due(void)
+{
+	for (int i = 0; i < opt.connections && now_mono_ns() >= next_due_ns; i++)
+		pump(&connections[i]);
+}
+
+static int make_timer(void)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
+	if (fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev))
+		die("timer");
+	return fd;
+}
+
 static void run(void)
 {
 	struct epoll_event events[64];
+	int timer_fd = opt.rate > 0 ? make_timer() : -1;
 	int64_t give_up = end_ns + 30 * NS_PER_S;
+	int64_t armed_ns = 0;
 	while (now_mono_ns() < give_up) {
 		int64_t now = now_mono_ns();
 		if (now >= end_ns && open_requests() == 0)
 			break;
-		int wait_ms = 20;
-		if (opt.rate > 0 && now < end_ns)
-			wait_ms = next_due_ns > now ? (int)((next_due_ns - now) / NS_PER_MS) : 0;
-		int n = epoll_wait(epoll_fd, events, 64, wait_ms > 20 ? 20 : wait_ms);
+		/* Overdue requests wait for a connection that is free: an answer wakes the loop. */
+		if (opt.rate > 0 && next_due_ns != armed_ns)
+			wake_at(timer_fd, armed_ns = next_due_ns);
+		int n = epoll_wait(epoll_fd, events, 64, 20);
 		for (int i = 0; i < n; i++) {
 			struct connection *c = events[i].data.ptr;
+			uint64_t expirations;
+			if (!c) {
+				(void)!read(timer_fd, &expirations, sizeof(expirations));
+				continue;
+			}
 			if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 				on_readable(c);
 			pump(c);
 		}
-		for (int i = 0; opt.rate > 0 && i < opt.connections && now_mono_ns() >= next_due_ns;
-		     i++)
-			pump(&connections[i]);
+		if (opt.rate > 0)
+			send_due();
 	}
 }
 
