@@ -319,12 +319,24 @@ static bool is_plain_attribute(const uint8_t *p, size_t n)
 	struct bytes key = bytes_of(p + 2, p[1]);
 	const uint8_t *value = key.p + key.n; /* at least four bytes from here */
 	size_t left = n - 2 - key.n;
-	if (value[0] != VALUE_TAG || value[1] != left - 2 || value[1] > 0x7f || !utf8_is_ascii(key))
+	if (value[0] != VALUE_TAG || value[1] != left - 2 || value[1] > 0x7f)
 		return false;
+	/* The tags and lengths between the two strings are ASCII too. */
 	if (value[2] == STRING_TAG)
-		return value[3] == left - 4 && utf8_is_ascii(bytes_of(value + 4, left - 4));
+		return value[3] == left - 4 && utf8_is_ascii(bytes_of(p, n));
 	uint64_t number;
-	return value[2] == INT_TAG && wire_varint(value + 3, p + n, &number) == p + n;
+	return value[2] == INT_TAG && utf8_is_ascii(key) &&
+	       wire_varint(value + 3, p + n, &number) == p + n;
+}
+
+/* Behind the plain attributes at p, which come in runs: none, p. Their tag is the byte at p. */
+static const uint8_t *skip_plain_attributes(const uint8_t *p, const uint8_t *end)
+{
+	const uint8_t tag = *p;
+	while (end - p >= 2 && p[0] == tag && p[1] < 0x80 && p[1] <= end - p - 2 &&
+	       is_plain_attribute(p + 2, p[1]))
+		p += 2 + p[1];
+	return p;
 }
 
 static const uint8_t *check_id(struct walk *w, struct bytes id, size_t size)
@@ -343,20 +355,15 @@ static const uint8_t *walk_content(struct walk *w, const struct scan_table *t, u
 {
 	const struct scan_table *sub = t->sub[number];
 	const struct bytes content = bytes_of(p, (size_t)(end - p));
-	switch ((enum scan_op)op) {
-	case SCAN_TRACE_ID:
-		return check_id(w, content, 16);
-	case SCAN_SPAN_ID:
-		return check_id(w, content, 8);
-	case SCAN_NAME:
-		w->name = content;
-		/* fall through */
-	case SCAN_STRING:
+	/* Most fields are one of these, and a jump through a table is often guessed wrong. */
+	if (op <= SCAN_SPAN_ID)
+		return check_id(w, content, op == SCAN_TRACE_ID ? 16 : 8);
+	if (op <= SCAN_NAME) {
+		if (op == SCAN_NAME)
+			w->name = content;
 		return utf8_is_ascii(content) ? end : check_string(w, content);
-	case SCAN_ATTRIBUTE:
-		if (depth + 2 <= SCAN_DEPTH_MAX && is_plain_attribute(p, content.n))
-			return end;
-		return walk_message(w, sub, p, end, depth + 1);
+	}
+	switch ((enum scan_op)op) {
 	case SCAN_PACKED_VARINT:
 	case SCAN_PACKED_FIXED64:
 		return check_packed(w, op, p, end);
@@ -381,6 +388,7 @@ static const uint8_t *walk_content(struct walk *w, const struct scan_table *t, u
 		return walk_message(w, sub, p, end, depth + 1);
 	case SCAN_POINT:
 		return walk_point(w, sub, p, end, depth + 1);
+	case SCAN_ATTRIBUTE:
 	case SCAN_MESSAGE:
 		return walk_message(w, sub, p, end, depth + 1);
 	default:
@@ -426,6 +434,11 @@ static const uint8_t *walk_message(struct walk *w, const struct scan_table *t, c
 		const uint8_t *start = p;
 		uint8_t op = t->op[*p];
 		uint32_t number = *p >> 3;
+		if (op == SCAN_ATTRIBUTE && depth + 2 <= SCAN_DEPTH_MAX) {
+			p = skip_plain_attributes(p, end);
+			if (p > start)
+				continue;
+		}
 		p++;
 		if (op == SCAN_ODD) {
 			p = walk_odd(w, t, start, end, depth, &op, &number);

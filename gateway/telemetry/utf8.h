@@ -13,15 +13,20 @@ size_t utf8_valid_prefix(struct bytes s);
  * loop over single bytes. */
 static inline bool utf8_is_ascii(struct bytes s)
 {
-	uint64_t eight = 0;
 	uint64_t any = 0;
-	if (s.n >= sizeof(eight)) {
-		for (size_t i = 0; i + sizeof(eight) <= s.n; i += sizeof(eight)) {
-			memcpy(&eight, s.p + i, sizeof(eight));
-			any |= eight;
+	uint64_t two[2];
+	if (s.n >= sizeof(two)) {
+		for (size_t i = 0; i + sizeof(two) <= s.n; i += sizeof(two)) {
+			memcpy(two, s.p + i, sizeof(two));
+			any |= two[0] | two[1];
 		}
-		memcpy(&eight, s.p + s.n - sizeof(eight), sizeof(eight));
-		return !((any | eight) & UINT64_C(0x8080808080808080));
+		memcpy(two, s.p + s.n - sizeof(two), sizeof(two));
+		return !((any | two[0] | two[1]) & UINT64_C(0x8080808080808080));
+	}
+	if (s.n >= 8) {
+		memcpy(&two[0], s.p, sizeof(two[0]));
+		memcpy(&two[1], s.p + s.n - sizeof(two[1]), sizeof(two[1]));
+		return !((two[0] | two[1]) & UINT64_C(0x8080808080808080));
 	}
 	if (s.n >= 4) {
 		uint32_t head;
