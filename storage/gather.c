@@ -1,4 +1,4 @@
-/* gather.c - the write-ahead log in few large writes.
+/* gather.c - the write-ahead log, and what a checkpoint copies, in few large writes.
  *
  * SQLite appends a transaction to its log with two calls for each page: 24 bytes of frame header,
  * then the page. A commit of eight pages is sixteen system calls, each of which takes the inode's
@@ -14,8 +14,8 @@
  * After a failure what was taken is forgotten, and not tried again later: by then SQLite has rolled
  * back, and may have begun to write something else to the same place.
  *
- * Only the log is gathered. A checkpoint may end without a sync of the database file (a reader was
- * in its way) and still tell readers to look there. */
+ * Pages of a checkpoint become visible without a sync, and follow a rule of their own: see
+ * storage/counting_vfs.c. */
 #include "storage/gather.h"
 
 #include <stdlib.h>

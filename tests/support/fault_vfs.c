@@ -5,10 +5,11 @@
  * runs. Only the database, its WAL and its rollback journal count; -shm is passed through and never
  * logged, because a power cut takes it away.
  *
- * Writes are logged after they succeeded (a short write with the part that got through), so the log
- * is the order in which the operating system got them. What of it a power cut would leave is the
- * business of crash_image.c. A failed sync is logged as such: Linux marks the pages clean and
- * forgets them, so a later good sync does not make up for it. */
+ * Writes are logged after they succeeded (a short write with the part that got through), a large
+ * one as the pages that reach the disk, so the log is the order in which the operating system got
+ * them. What of it a power cut would leave is the business of crash_image.c. A failed sync is
+ * logged as such: Linux marks the pages clean and forgets them, so a later good sync does not make
+ * up for it. */
 #include "tests/support/fault_vfs.h"
 
 #include <pthread.h>
@@ -20,7 +21,7 @@
 #include "gateway/base/xalloc.h"
 #include "storage/shim_vfs.h"
 
-enum { FILES_MAX = 16, NAME_SIZE = 128 };
+enum { FILES_MAX = 16, NAME_SIZE = 128, PIECE_BYTES = 8192 };
 
 struct fault_file {
 	struct shim_file pass; /* first */
@@ -224,6 +225,22 @@ static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 offset)
 	return real->pMethods->xRead(real, p, n, offset);
 }
 
+/* A large write is one call, but reaches the disk page by page. */
+static void append_write(int file, const uint8_t *p, size_t n, sqlite3_int64 offset)
+{
+	while (n > 0) {
+		size_t left = PIECE_BYTES - (size_t)offset % PIECE_BYTES;
+		size_t piece = n < left ? n : left;
+		append(
+			(struct vfs_event){
+				.kind = VFS_WRITE, .file = file, .offset = offset, .n = piece },
+			p);
+		p += piece;
+		n -= piece;
+		offset += (sqlite3_int64)piece;
+	}
+}
+
 static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offset)
 {
 	struct fault_file *s = shim_of(f);
@@ -236,11 +253,7 @@ static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 offse
 	int part = hit ? n / 2 : n;
 	int rc = part ? s->pass.real->pMethods->xWrite(s->pass.real, p, part, offset) : SQLITE_OK;
 	if (rc == SQLITE_OK && part)
-		append((struct vfs_event){ .kind = VFS_WRITE,
-					   .file = s->file,
-					   .offset = offset,
-					   .n = (size_t)part },
-		       p);
+		append_write(s->file, p, (size_t)part, offset);
 	return hit ? SQLITE_FULL : rc;
 }
 
