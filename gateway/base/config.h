@@ -11,6 +11,7 @@
 #include "gateway/base/buf.h"
 #include "gateway/base/status.h"
 #include "gateway/base/week.h"
+#include "schema/vocabulary.h"
 
 /* How a type of config.def stands in the structs. SIZE in bytes, DURATION in ns. CHOICE is the
  * index of the word. Strings are never NULL. LIST is NULL-terminated. */
@@ -151,6 +152,25 @@ bool config_where(const struct config *c, const struct destination_config *d, co
  * that does not exist takes none. */
 unsigned config_signals_of(const struct destination_config *d);
 unsigned config_signals_of_kind(const char *kind);
+
+/* Where a destination sends. A url that is not given is "". */
+struct config_endpoint {
+	const char *key;
+	const char *url;
+};
+enum { CONFIG_ENDPOINTS = 1 + SIGNAL_COUNT };
+struct config_endpoints {
+	union {
+		struct {
+			struct config_endpoint all; /* for signals without one of their own */
+			struct config_endpoint of[SIGNAL_COUNT];
+		};
+		struct config_endpoint items[CONFIG_ENDPOINTS];
+	};
+};
+/* Borrows from d. */
+struct config_endpoints config_endpoints(const struct destination_config *d);
+
 /* The effective configuration as YAML that config_parse takes; secrets are masked as "***". */
 MUST_USE enum status config_write(const struct config *c, struct buf *out);
 /* A rate as in the file, "2Mbit/s" or "0" (none). False: it is no rate that an uplink takes. */

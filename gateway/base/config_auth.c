@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "gateway/base/config_reader.h"
+#include "gateway/base/url.h"
 
 /* Into a header, as it is. The value is not shown. */
 static enum status check_printable(const struct destination_reading *dr, const char *key,
@@ -59,13 +60,6 @@ static enum status check_bearer(const struct destination_reading *dr)
 	return check_printable(dr, "auth.bearer.token", d->auth_bearer_token, " ");
 }
 
-/* http://user:password@host */
-static bool has_user(const char *url)
-{
-	const char *start = strstr(url, "://");
-	return start && memchr(start + 3, '@', strcspn(start + 3, "/?#"));
-}
-
 /* One Authorization header, from one place: each row is a place that may set it. */
 enum status config_check_auth(const struct destination_reading *dr)
 {
@@ -83,11 +77,12 @@ enum status config_check_auth(const struct destination_reading *dr)
 		{ *d->auth_bearer_token, "auth.bearer.token", "auth.bearer" },
 		{ *d->auth_bearer_token_file, "auth.bearer.token_file", "auth.bearer" },
 		{ has_header, "headers", "headers.authorization" },
-		{ has_user(d->endpoint), "endpoint", "the user in endpoint" },
-		{ has_user(d->traces_endpoint), "traces_endpoint", "the user in traces_endpoint" },
-		{ has_user(d->metrics_endpoint), "metrics_endpoint",
+		{ url_user(d->endpoint).p, "endpoint", "the user in endpoint" },
+		{ url_user(d->traces_endpoint).p, "traces_endpoint",
+		  "the user in traces_endpoint" },
+		{ url_user(d->metrics_endpoint).p, "metrics_endpoint",
 		  "the user in metrics_endpoint" },
-		{ has_user(d->logs_endpoint), "logs_endpoint", "the user in logs_endpoint" },
+		{ url_user(d->logs_endpoint).p, "logs_endpoint", "the user in logs_endpoint" },
 	};
 	enum { URLS = 4 }; /* a user in each URL is as good as one in all */
 	const size_t count = sizeof(places) / sizeof(places[0]);

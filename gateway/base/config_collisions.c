@@ -13,6 +13,7 @@
 #include "gateway/base/config_reader.h"
 #include "gateway/base/grpc_endpoint.h"
 #include "gateway/base/net.h"
+#include "gateway/base/url.h"
 
 enum { HOST_SIZE = 256, PORT_SIZE = 16, LISTENERS = 3, WHERE_SIZE = 64 };
 
@@ -89,25 +90,16 @@ enum status config_check_listeners(struct config_reader *r)
 /* Host and port of an http:// or https:// URL. False: it has none of its own. */
 static bool read_url(const char *url, struct address *ret)
 {
-	const char *start = strstr(url, "://");
-	if (!start)
-		return false;
-	start += 3;
-	size_t n = strcspn(start, "/?#");
-	const char *at = memrchr(start, '@', n);
-	if (at) {
-		n -= (size_t)(at + 1 - start);
-		start = at + 1;
-	}
+	struct bytes host = url_host(url);
 	char text[HOST_SIZE + PORT_SIZE];
-	const char *port = strncmp(url, "https", 5) == 0 ? "443" : "80";
-	const char *colon = memrchr(start, ':', n);
-	const char *bracket = memrchr(start, ']', n);
-	bool has_port = colon && (!bracket || bracket < colon);
-	if (n + PORT_SIZE >= sizeof(text))
+	if (host.n == 0 || host.n + PORT_SIZE >= sizeof(text))
 		return false;
-	(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)n, start, has_port ? "" : ":",
-		       has_port ? "" : port);
+	const char *port = strncmp(url, "https", 5) == 0 ? "443" : "80";
+	const uint8_t *colon = memrchr(host.p, ':', host.n);
+	const uint8_t *bracket = memrchr(host.p, ']', host.n);
+	bool has_port = colon && (!bracket || bracket < colon);
+	(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)host.n, (const char *)host.p,
+		       has_port ? "" : ":", has_port ? "" : port);
 	return net_split(text, ret->host, sizeof(ret->host), ret->port, sizeof(ret->port), NULL) ==
 	       ST_OK;
 }
@@ -124,12 +116,12 @@ static bool read_address(const struct destination_config *d, const char *url, st
 	return true;
 }
 
-static enum status check_target(struct config_reader *r, size_t i, const char *key, const char *url)
+static enum status check_target(struct config_reader *r, size_t i, const struct config_endpoint *at)
 {
 	const struct destination_config *d = &r->config->destinations[i];
 	struct listener all[LISTENERS];
 	struct address to;
-	if (!*url || !read_address(d, url, &to))
+	if (!*at->url || !read_address(d, at->url, &to))
 		return ST_OK;
 	list_listeners(r->config, all);
 	for (size_t k = 0; k < LISTENERS; k++)
@@ -138,10 +130,10 @@ static enum status check_target(struct config_reader *r, size_t i, const char *k
 			return config_fail_at(
 				r,
 				config_node_of(&config_destination_table, &r->given_destinations[i],
-					       key),
+					       at->key),
 				"destination %s: %s is this gateway itself (%s): what it sends "
 				"would come back for ever",
-				d->name, key, all[k].key);
+				d->name, at->key, all[k].key);
 	return ST_OK;
 }
 
@@ -150,15 +142,9 @@ enum status config_check_targets(struct config_reader *r)
 	enum status st = ST_OK;
 	for (size_t i = 0; i < r->config->destination_count && !st; i++) {
 		const struct destination_config *d = &r->config->destinations[i];
-		const struct {
-			const char *key;
-			const char *url;
-		} urls[] = { { "endpoint", d->endpoint },
-			     { "traces_endpoint", d->traces_endpoint },
-			     { "metrics_endpoint", d->metrics_endpoint },
-			     { "logs_endpoint", d->logs_endpoint } };
-		for (size_t k = 0; k < sizeof(urls) / sizeof(urls[0]) && !st; k++)
-			st = check_target(r, i, urls[k].key, urls[k].url);
+		const struct config_endpoints urls = config_endpoints(d);
+		for (size_t k = 0; k < CONFIG_ENDPOINTS && !st; k++)
+			st = check_target(r, i, &urls.items[k]);
 	}
 	return st;
 }

@@ -66,20 +66,14 @@ static enum status check_url(const struct destination_reading *dr, const char *k
 static enum status check_endpoints(const struct destination_reading *dr)
 {
 	const struct destination_config *d = dr->d;
-	const struct {
-		const char *key;
-		const char *url;
-	} urls[] = { { "endpoint", d->endpoint },
-		     { "traces_endpoint", d->traces_endpoint },
-		     { "metrics_endpoint", d->metrics_endpoint },
-		     { "logs_endpoint", d->logs_endpoint } };
+	const struct config_endpoints urls = config_endpoints(d);
 	size_t given = 0;
-	enum status st = ST_OK;
-	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]) && !st; i++) {
-		st = check_url(dr, urls[i].key, urls[i].url);
-		given += i > 0 && *urls[i].url;
+	enum status st = check_url(dr, urls.all.key, urls.all.url);
+	for (size_t i = 0; i < SIGNAL_COUNT && !st; i++) {
+		st = check_url(dr, urls.of[i].key, urls.of[i].url);
+		given += *urls.of[i].url != '\0';
 	}
-	if (!st && !*d->endpoint && given < 3)
+	if (!st && !*d->endpoint && given < SIGNAL_COUNT)
 		return config_fail_key(
 			dr->r, dr->node,
 			"destination %s: endpoint is missing (or all of traces_endpoint, "

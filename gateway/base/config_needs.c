@@ -54,8 +54,11 @@ static bool is_encrypted(const struct destination_config *d)
 		return grpc_endpoint_parse(d->endpoint, d->tls_insecure, &endpoint, NULL) ==
 			       ST_OK &&
 		       endpoint.is_tls;
-	return is_https(d->endpoint) || is_https(d->traces_endpoint) ||
-	       is_https(d->metrics_endpoint) || is_https(d->logs_endpoint);
+	const struct config_endpoints urls = config_endpoints(d);
+	bool is_any = false;
+	for (size_t i = 0; i < CONFIG_ENDPOINTS; i++)
+		is_any = is_any || is_https(urls.items[i].url);
+	return is_any;
 }
 
 /* One of the alternatives: "KEY", "KEY: WORD" or "https". */

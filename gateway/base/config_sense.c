@@ -279,11 +279,12 @@ static bool is_same_map(const struct config_map *a, const struct config_map *b)
 /* The same place, asked in the same name. */
 static bool is_same_backend(const struct destination_config *a, const struct destination_config *b)
 {
-	return a->kind != CONFIG_KIND_FILE && a->kind == b->kind &&
-	       strcmp(a->endpoint, b->endpoint) == 0 &&
-	       strcmp(a->traces_endpoint, b->traces_endpoint) == 0 &&
-	       strcmp(a->metrics_endpoint, b->metrics_endpoint) == 0 &&
-	       strcmp(a->logs_endpoint, b->logs_endpoint) == 0 &&
+	const struct config_endpoints x = config_endpoints(a);
+	const struct config_endpoints y = config_endpoints(b);
+	bool is_same_place = true;
+	for (size_t i = 0; i < CONFIG_ENDPOINTS; i++)
+		is_same_place = is_same_place && strcmp(x.items[i].url, y.items[i].url) == 0;
+	return a->kind != CONFIG_KIND_FILE && a->kind == b->kind && is_same_place &&
 	       strcmp(a->auth_basic_username, b->auth_basic_username) == 0 &&
 	       strcmp(a->auth_bearer_token, b->auth_bearer_token) == 0 &&
 	       strcmp(a->auth_bearer_token_file, b->auth_bearer_token_file) == 0 &&
@@ -311,28 +312,29 @@ static enum status check_twins(struct config_reader *r)
 
 static enum status check_signal_endpoints(struct config_reader *r)
 {
-	static const char *const keys[SIGNAL_COUNT] = { [SIGNAL_TRACES] = "traces_endpoint",
-							[SIGNAL_METRICS] = "metrics_endpoint",
-							[SIGNAL_LOGS] = "logs_endpoint" };
 	const struct config *c = r->config;
 	for (size_t i = 0; i < c->destination_count; i++) {
 		const struct destination_config *d = &c->destinations[i];
+		const struct config_endpoints urls = config_endpoints(d);
 		unsigned cells = cells_sent_to(c, d->name, c->route_count);
-		const struct yaml_node *n = destination_node(r, i, "endpoint");
-		if (n && *d->endpoint && *d->traces_endpoint && *d->metrics_endpoint &&
-		    *d->logs_endpoint)
+		const struct yaml_node *n = destination_node(r, i, urls.all.key);
+		unsigned own = 0;
+		for (unsigned s = 0; s < SIGNAL_COUNT; s++)
+			own += *urls.of[s].url != '\0';
+		if (n && *urls.all.url && own == SIGNAL_COUNT)
 			config_warn_at(
 				r, n,
 				"destination %s: endpoint does nothing: each signal has one of "
 				"its own",
 				d->name);
 		for (unsigned s = 0; s < SIGNAL_COUNT && cells; s++) {
-			n = destination_node(r, i, keys[s]);
+			n = destination_node(r, i, urls.of[s].key);
 			if (n && n->text && *n->text && !(cells & cells_of_signal((enum signal)s)))
 				config_warn_at(r, n,
 					       "destination %s: %s does nothing: no route sends %s "
 					       "there",
-					       d->name, keys[s], signal_text((enum signal)s));
+					       d->name, urls.of[s].key,
+					       signal_text((enum signal)s));
 		}
 	}
 	return ST_OK;

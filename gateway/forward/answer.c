@@ -97,10 +97,7 @@ void answer_nothing_to_send(struct dispatch *d, struct lane *l, struct slot *slo
 
 static bool has_own_address(const struct dispatch *d, enum signal signal)
 {
-	const char *const own[SIGNAL_COUNT] = { [SIGNAL_TRACES] = d->config->traces_endpoint,
-						[SIGNAL_METRICS] = d->config->metrics_endpoint,
-						[SIGNAL_LOGS] = d->config->logs_endpoint };
-	return own[signal][0] != '\0';
+	return config_endpoints(d->config).of[signal].url[0] != '\0';
 }
 
 /* Signals without an endpoint of their own have their paths from one: what holds for one of them

@@ -97,8 +97,11 @@ static bool is_in(const char *text, const char *part)
 
 static bool fits_endpoint(const struct destination_config *c, const char *part)
 {
-	return is_in(c->endpoint, part) || is_in(c->traces_endpoint, part) ||
-	       is_in(c->metrics_endpoint, part) || is_in(c->logs_endpoint, part);
+	const struct config_endpoints urls = config_endpoints(c);
+	bool is_any = false;
+	for (size_t i = 0; i < CONFIG_ENDPOINTS; i++)
+		is_any = is_any || is_in(urls.items[i].url, part);
+	return is_any;
 }
 
 const char *check_hint(const struct destination_config *c, const struct export_reply *r)

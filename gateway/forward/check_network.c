@@ -225,10 +225,9 @@ bool check_network(const struct check_request *r)
 	const struct destination_config *c = r->destination;
 	struct targets t = { 0 };
 	bool is_fine = true;
-	add_target(&t, c, c->endpoint);
-	add_target(&t, c, c->traces_endpoint);
-	add_target(&t, c, c->metrics_endpoint);
-	add_target(&t, c, c->logs_endpoint);
+	const struct config_endpoints urls = config_endpoints(c);
+	for (size_t i = 0; i < CONFIG_ENDPOINTS; i++)
+		add_target(&t, c, urls.items[i].url);
 	for (size_t i = 0; i < t.count; i++)
 		if (!is_behind_proxy(r, &t.items[i]))
 			is_fine = check_target(r, &t.items[i]) && is_fine;

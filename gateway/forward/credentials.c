@@ -26,6 +26,7 @@
 
 #include "gateway/base/grpc_status.h"
 #include "gateway/base/log.h"
+#include "gateway/base/url.h"
 #include "gateway/base/xalloc.h"
 #include "gateway/forward/secrets.h"
 
@@ -272,14 +273,11 @@ static void percent_decode(char *text)
 static struct credential credential_of_url(const char *url)
 {
 	struct credential c = { 0 };
-	const char *start = strstr(url, "://");
-	if (!start)
+	struct bytes all = url_user(url);
+	if (!all.p)
 		return c;
-	start += 3;
-	size_t authority = strcspn(start, "/?#");
-	const char *at = memrchr(start, '@', authority);
-	if (!at)
-		return c;
+	const char *start = (const char *)all.p;
+	const char *at = start + all.n;
 	/* A token may stand there alone, as the user. */
 	const char *colon = memchr(start, ':', (size_t)(at - start));
 	const char *user_end = colon ? colon : at;
@@ -323,11 +321,10 @@ static bool is_secret(const char *header)
 
 static void add_fixed(struct secrets *s, const struct destination_config *c)
 {
-	const char *const urls[] = { c->endpoint, c->traces_endpoint, c->metrics_endpoint,
-				     c->logs_endpoint };
-	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-		struct credential of_url = credential_of_url(urls[i]);
-		add_query(s, urls[i]);
+	const struct config_endpoints urls = config_endpoints(c);
+	for (size_t i = 0; i < CONFIG_ENDPOINTS; i++) {
+		struct credential of_url = credential_of_url(urls.items[i].url);
+		add_query(s, urls.items[i].url);
 		add_credential(s, &of_url);
 		credential_done(&of_url);
 	}

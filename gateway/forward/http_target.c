@@ -98,23 +98,18 @@ static enum status make_url(struct http_target *t, enum signal s, const char *te
 static enum status make_urls(struct http_target *t, const struct http_kind *kind,
 			     const struct destination_config *c, struct err *e)
 {
-	const struct {
-		enum signal signal;
-		const char *text;
-		const char *key;
-	} own[] = { { SIGNAL_TRACES, c->traces_endpoint, "traces_endpoint" },
-		    { SIGNAL_METRICS, c->metrics_endpoint, "metrics_endpoint" },
-		    { SIGNAL_LOGS, c->logs_endpoint, "logs_endpoint" } };
+	const struct config_endpoints urls = config_endpoints(c);
 	bool is_any = false;
 	enum status st = ST_OK;
-	for (size_t i = 0; i < SIGNAL_COUNT && !st; i++) {
-		if (!kind->paths[own[i].signal])
+	for (enum signal s = 0; s < SIGNAL_COUNT && !st; s++) {
+		const struct config_endpoint *own = &urls.of[s];
+		if (!kind->paths[s])
 			continue;
-		if (own[i].text[0])
-			st = make_url(t, own[i].signal, own[i].text, own[i].key, NULL, e);
-		else if (c->endpoint[0])
-			st = make_url(t, own[i].signal, c->endpoint, "endpoint", kind, e);
-		is_any = is_any || t->urls[own[i].signal];
+		if (own->url[0])
+			st = make_url(t, s, own->url, own->key, NULL, e);
+		else if (urls.all.url[0])
+			st = make_url(t, s, urls.all.url, urls.all.key, kind, e);
+		is_any = is_any || t->urls[s];
 	}
 	if (!st && !is_any)
 		return err_set(e, ST_INVALID,
