@@ -169,6 +169,15 @@ def test_more_body_than_the_length_says_is_another_request(start_gateway):
     assert otlp.queued_ids(gateway) == ids
 
 
+def test_headers_of_20_kib_are_taken_and_of_much_more_are_431(start_gateway):
+    gateway = start(start_gateway)
+    url = f"http://127.0.0.1:{gateway.http_port}/v1/logs"
+    for size, code in ((20 * KIB - 500, 200), (30 * KIB, 431)):
+        headers = {"Content-Type": PROTOBUF, "X-Long": "a" * size}
+        assert requests.post(url, of_size(1000), headers=headers, timeout=DEADLINE_S).status_code == code
+    assert_serves(gateway)
+
+
 def test_head_fields_without_end_are_refused(start_gateway):
     gateway = start(start_gateway)
     with RawClient(gateway) as client:
