@@ -71,6 +71,11 @@ static enum status measure(struct writer *w)
 	return space_measure(&w->space, &w->store.queue, &w->store.checkpoint);
 }
 
+static enum status measure_if_near(struct writer *w, int64_t pages)
+{
+	return space_measure_if_near(&w->space, &w->store.queue, &w->store.checkpoint, pages);
+}
+
 static bool fits(const struct writer *w, int64_t pages, struct space_room *ret)
 {
 	*ret = space_room(&w->space, &w->store.checkpoint, pages + EVICT_FRAMES);
@@ -162,7 +167,7 @@ enum status admit_prepare(struct writer *w, const struct group *g)
 	struct space_room room;
 	bool has_puts = false;
 	int64_t pages = pages_of_group(w, g, &has_puts);
-	enum status st = has_puts ? measure(w) : ST_OK;
+	enum status st = has_puts ? measure_if_near(w, pages) : ST_OK;
 	if (st || !has_puts || fits(w, pages, &room) || room.growth_pages >= 0)
 		return st;
 	return checkpoint_restart(c, &w->store.queue.err);
@@ -173,7 +178,7 @@ enum status admit_group(struct writer *w, struct group *g)
 	struct space_room room;
 	bool has_puts = false;
 	int64_t pages = pages_of_group(w, g, &has_puts);
-	enum status st = has_puts ? measure(w) : ST_OK;
+	enum status st = has_puts ? measure_if_near(w, pages) : ST_OK;
 	if (st || !has_puts || fits(w, pages, &room))
 		return st;
 	struct gate gate = { .w = w, .deadline_ns = now_mono_ns() + MAKE_ROOM_NS };

@@ -10,6 +10,11 @@
  * The floor of free disk binds growth only: pages that are free in the file, and frames that fit
  * into the WAL file as it is, take nothing from anybody.
  *
+ * A measurement costs a tenth of a small commit (SQLite compiles a PRAGMA anew each time it runs),
+ * so a commit is let through on an older one while cap and floor are FAR_BYTES away. The writer
+ * measures every 100 ms: what others may do to the disk meanwhile is met as ENOSPC, as it would be
+ * behind any measurement.
+ *
  * On a disk that others filled to the brim, deletes need space too: for WAL frames, and for pages
  * that a checkpoint moves behind the end of the file. A preallocated file of a few MiB is given up
  * then, and made again when there is room. */
@@ -34,6 +39,7 @@ enum {
 };
 
 #define BYTES_MAX (UINT64_C(1) << 60)
+#define FAR_BYTES (INT64_C(256) << 20)
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -73,6 +79,8 @@ enum status space_measure(struct space *s, struct queue *q, const struct checkpo
 	s->disk_bytes = db_file_bytes(q->db);
 	s->wal_bytes = max_u64(db_wal_file_bytes(q->db), checkpoint_wal_bytes(c));
 	s->disk_free_bytes = file_disk_free(s->path);
+	s->is_measured = true;
+	s->unmeasured_frames = 0;
 	return ST_OK;
 }
 
@@ -111,6 +119,22 @@ static int64_t disk_room(const struct space *s, const struct checkpoint *c, int6
 	growth += s->file_bytes > s->disk_bytes ? s->file_bytes - s->disk_bytes : 0;
 	int64_t room = (int64_t)s->disk_free_bytes - (int64_t)s->min_free_bytes - (int64_t)growth;
 	return room < 0 && growth == 0 ? 0 : room;
+}
+
+/* Each frame may be one of the log and a page by which the file grows. */
+static bool is_far(const struct space *s, const struct checkpoint *c, int64_t frames)
+{
+	int64_t unmeasured = s->unmeasured_frames + frames;
+	int64_t cap = cap_room(s, c, unmeasured);
+	int64_t disk = disk_room(s, c, unmeasured);
+	int64_t room = cap < disk ? cap : disk;
+	return s->is_measured && room - unmeasured * (int64_t)c->page_bytes > FAR_BYTES;
+}
+
+enum status space_measure_if_near(struct space *s, struct queue *q, const struct checkpoint *c,
+				  int64_t frames)
+{
+	return is_far(s, c, frames) ? ST_OK : space_measure(s, q, c);
 }
 
 struct space_room space_room(const struct space *s, const struct checkpoint *c, int64_t frames)
@@ -152,6 +176,10 @@ enum status space_check_commit(struct space *s, struct queue *q, const struct ch
 			       int64_t frames, bool is_put)
 {
 	uint64_t before = s->file_bytes;
+	if (is_far(s, c, frames)) {
+		s->unmeasured_frames += frames;
+		return ST_OK;
+	}
 	enum status st = space_measure(s, q, c);
 	if (st)
 		return st;

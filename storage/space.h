@@ -22,6 +22,9 @@ struct space {
 	uint64_t disk_bytes; /* of the file that the disk holds already */
 	uint64_t wal_bytes;  /* the WAL file */
 	uint64_t disk_free_bytes;
+	bool is_measured;
+	int64_t unmeasured_frames; /* of commits since then, as far as they were let through on it
+				    */
 };
 
 /* What a transaction may still put into the file. */
@@ -35,6 +38,10 @@ struct space_room {
 void space_init(struct space *s, const char *path, uint64_t max_bytes, uint64_t min_free_bytes,
 		uint64_t *io_step_bytes);
 MUST_USE enum status space_measure(struct space *s, struct queue *q, const struct checkpoint *c);
+/* The same, unless by the last measurement there is room for so much more than a commit of so many
+ * frames that nothing depends on it. Whoever decides by it must measure at times. */
+MUST_USE enum status space_measure_if_near(struct space *s, struct queue *q,
+					   const struct checkpoint *c, int64_t frames);
 /* The pages that rows with so many payload bytes may touch: also the frames of their commit. */
 int64_t space_pages_for(const struct checkpoint *c, uint64_t rows, uint64_t stored_bytes);
 /* By the last measurement, for a commit of so many frames. */
