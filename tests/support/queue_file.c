@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "storage/file_checks.h"
 #include "tests/support/expect.h"
 #include "tests/support/patience.h"
+
+enum { IN_MEMORY_MIN = 512 << 20 };
 
 void queue_file_make(struct queue_file *f)
 {
@@ -39,7 +42,10 @@ sqlite3 *queue_file_open(struct queue_file *f)
 
 void queue_file_in_memory(void)
 {
-	if (access("/dev/shm", W_OK) == 0)
+	struct statvfs fs;
+	/* A container's may have 64 MiB in all. */
+	if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &fs) == 0 &&
+	    (uint64_t)fs.f_bavail * fs.f_frsize >= IN_MEMORY_MIN)
 		(void)setenv("TMPDIR", "/dev/shm", 0);
 }
 

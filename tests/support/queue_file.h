@@ -20,8 +20,8 @@ void queue_file_make(struct queue_file *f);
 /* The same, and the file is made and opened, with pages of 4 KiB, as the writer's connection is.
  * db_close is the caller's. */
 sqlite3 *queue_file_open(struct queue_file *f);
-/* Queue files of this program go to a tmpfs, where there is one: for tests that commit much, and
- * say nothing about the disk. */
+/* Queue files of this program go to a tmpfs, where there is one of some size: for tests that commit
+ * much, and say nothing about the disk. */
 void queue_file_in_memory(void);
 /* Removes the directory with all that is in it. */
 void queue_file_remove(struct queue_file *f);

@@ -255,27 +255,6 @@ START_TEST(the_cap_is_never_passed_and_puts_go_on)
 }
 END_TEST
 
-/* Far from its cap the writer does not measure each commit. The first quarter of these are. */
-START_TEST(a_cap_that_is_far_at_first_is_never_passed)
-{
-	enum { LARGE = 400 << 20, LARGE_BODY = 3 << 20 };
-	struct fixture f = { 0 };
-	pthread_t thread;
-	begin(&f, LARGE, (struct writer_limits){ 0 });
-	struct sampler s = { .path = f.file.path };
-	ck_assert_int_eq(pthread_create(&thread, NULL, sample, &s), 0);
-	int stored = 0;
-	while (stored < 200 && put(&f, RECORD_CLASS_INFO, A, LARGE_BODY) == ST_OK)
-		stored++;
-	ck_assert_int_gt(stored, 100);
-	ck_assert_int_lt(stored, LARGE / LARGE_BODY);
-	atomic_store(&s.is_stopping, true);
-	(void)pthread_join(thread, NULL);
-	ck_assert_msg(s.largest <= LARGE, "%lld bytes", (long long)s.largest);
-	end(&f);
-}
-END_TEST
-
 START_TEST(a_file_of_a_larger_cap_shrinks_under_a_smaller_one)
 {
 	struct fixture f = { 0 };
@@ -639,7 +618,6 @@ int main(void)
 	queue_file_in_memory();
 	const TTest *const cases[] = {
 		the_cap_is_never_passed_and_puts_go_on,
-		a_cap_that_is_far_at_first_is_never_passed,
 		a_file_of_a_larger_cap_shrinks_under_a_smaller_one,
 		the_least_urgent_goes_first_and_what_is_protected_never,
 		what_nobody_waits_for_goes_before_what_somebody_needs,
