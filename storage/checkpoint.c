@@ -7,10 +7,10 @@
  *
  * After a step that copied everything, the next commit starts the WAL over from its beginning, if
  * at that moment no reader uses it. Readers of this process hold a read transaction for
- * microseconds, so one of the next tries meets no reader: past 2 steps a passive checkpoint follows
- * each commit (it has one commit's pages to copy), and past 4 one that waits a moment for
- * readers (RESTART), at most once a second. What remains is a reader that stays: another process
- * with a long SELECT. The WAL then grows until it leaves; checkpoint_is_alarming tells.
+ * microseconds, so one of the next tries meets no reader: past 2 steps a checkpoint that waits for
+ * nobody follows each commit (it has one commit's pages to copy), and past 4 one that waits a
+ * moment for readers (RESTART), at most once a second. What remains is a reader that stays: another
+ * process with a long SELECT. The WAL then grows until it leaves; checkpoint_is_alarming tells.
  *
  * Only this connection ever checkpoints (see the WAL-reset bug in storage/db.c). */
 #include "storage/checkpoint.h"
@@ -70,11 +70,23 @@ static enum status run(struct checkpoint *c, int mode, bool *ret_is_whole, struc
 	}
 	*ret_is_whole = rc == SQLITE_OK && frames == done;
 	/* New readers read the file alone: they are not in the way. */
-	c->starts_over = *ret_is_whole && mode != SQLITE_CHECKPOINT_PASSIVE;
+	c->starts_over = *ret_is_whole && mode >= SQLITE_CHECKPOINT_RESTART;
 	/* Busy: a reader was in the way. What could be copied was copied. */
 	if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY)
 		return ST_OK;
 	return stmt_fail(c->db, rc, e, "checkpoint");
+}
+
+/* As a passive one, which waits for nobody, but with the writer's lock: no other process can add to
+ * the log meanwhile, and only so are the pages gathered (storage/counting_vfs.c). */
+static enum status copy(struct checkpoint *c, struct err *e)
+{
+	bool is_whole = false;
+	(void)sqlite3_busy_timeout(c->db, 0);
+	enum status st = run(c, SQLITE_CHECKPOINT_FULL, &is_whole, e);
+	(void)sqlite3_busy_timeout(c->db, BUSY_TIMEOUT_MS);
+	c->is_held = !is_whole;
+	return st;
 }
 
 static enum status restart(struct checkpoint *c, int64_t now, struct err *e)
@@ -93,18 +105,13 @@ enum status checkpoint_step(struct checkpoint *c, bool *ret_did, struct err *e)
 	uint64_t waiting = (c->wal_frames - c->done_frames) * c->frame_bytes;
 	uint64_t all = checkpoint_wal_bytes(c);
 	bool is_eager = all >= EAGER_STEPS * c->step_bytes;
-	bool is_whole = false;
 	*ret_did = false;
 	if (waiting == 0 || (waiting < c->step_bytes && !is_eager))
 		return ST_OK;
 	*ret_did = true;
 	int64_t now = now_mono_ns();
-	if (all < RESTART_STEPS * c->step_bytes || now < c->next_restart_ns) {
-		enum status st = run(c, SQLITE_CHECKPOINT_PASSIVE, &is_whole, e);
-		c->is_held = !is_whole;
-		return st;
-	}
-	return restart(c, now, e);
+	bool is_early = all < RESTART_STEPS * c->step_bytes || now < c->next_restart_ns;
+	return is_early ? copy(c, e) : restart(c, now, e);
 }
 
 enum status checkpoint_restart(struct checkpoint *c, struct err *e)

@@ -11,8 +11,9 @@
  * be sent to the file before all of it is there. SQLite says where the pages end
  * (SQLITE_FCNTL_CKPT_DONE), which is before it lets readers look there; so that is where the last
  * of them are written. A failure there cannot be answered, and is told by the truncation and the
- * sync that follow. They follow where the whole log was copied. Where a reader was in the way they
- * do not, but then the checkpoint was refused that reader's lock, and nothing was gathered.
+ * sync that follow. They follow where the whole log was copied. They do not where a reader was in
+ * the way, but then the checkpoint was refused that reader's lock; nor where another process
+ * committed meanwhile, but then we do not hold the writer's lock. Either way nothing is gathered.
  *
  * Everything else goes through unchanged, to the VFS that was the default when the connection was
  * opened: fault injection registers its own there. */
@@ -30,12 +31,13 @@ struct counted {
 	struct gather gather;
 	/* Of a database file. */
 	bool is_copying;  /* a checkpoint's pages are being gathered */
+	bool is_writer;   /* holds the writer's lock: the log does not grow under a checkpoint */
 	bool was_refused; /* a lock, since the checkpoint began: readers are in its way */
 	int failed;       /* of the last pages of a checkpoint; to be told */
 };
 
-/* The checkpoint's lock, among those of the shared memory: sqlite.org/walformat.html, 2.3.1. */
-enum { LOCK_CHECKPOINT = 1 };
+/* Of the locks in the shared memory: sqlite.org/walformat.html, 2.3.1. */
+enum { LOCK_WRITE = 0, LOCK_CHECKPOINT = 1 };
 
 static _Atomic uint64_t written[COUNTING_FILE_COUNT];
 
@@ -136,8 +138,11 @@ static int page_control(sqlite3_file *f, int op, void *arg)
 {
 	struct counted *c = counted_of(f);
 	sqlite3_file *real = c->shim.real;
-	if (op == SQLITE_FCNTL_CKPT_START)
-		c->is_copying = !c->was_refused;
+	if (op == SQLITE_FCNTL_CKPT_START) {
+		c->failed =
+			SQLITE_OK; /* of a checkpoint that was given up: it is made up for now */
+		c->is_copying = c->is_writer && !c->was_refused;
+	}
 	if (op == SQLITE_FCNTL_CKPT_DONE && c->is_copying) {
 		c->is_copying = false;
 		c->failed = flush(f);
@@ -150,7 +155,11 @@ static int page_shm_lock(sqlite3_file *f, int offset, int n, int flags)
 	struct counted *c = counted_of(f);
 	sqlite3_file *real = c->shim.real;
 	int rc = real->pMethods->xShmLock(real, offset, n, flags);
-	if ((flags & SQLITE_SHM_EXCLUSIVE) && (flags & SQLITE_SHM_LOCK)) {
+	if (!(flags & SQLITE_SHM_EXCLUSIVE))
+		return rc;
+	if (offset == LOCK_WRITE && rc == SQLITE_OK)
+		c->is_writer = (flags & SQLITE_SHM_LOCK) != 0;
+	if (flags & SQLITE_SHM_LOCK) {
 		if (rc != SQLITE_OK)
 			c->was_refused = true;
 		else if (offset == LOCK_CHECKPOINT)

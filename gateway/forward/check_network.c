@@ -75,7 +75,7 @@ static void add_target(struct targets *t, const struct destination_config *c, co
 	} else if (!read_url(text, &one)) {
 		return;
 	}
-	for (size_t i = 0; i < t->count; i++)
+	for (size_t i = 0; i < t->count && i < TARGETS_MAX; i++)
 		if (strcmp(t->items[i].host, one.host) == 0 &&
 		    strcmp(t->items[i].port, one.port) == 0 && t->items[i].is_tls == one.is_tls)
 			return;

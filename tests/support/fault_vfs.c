@@ -21,7 +21,7 @@
 #include "gateway/base/xalloc.h"
 #include "storage/shim_vfs.h"
 
-enum { FILES_MAX = 16, NAME_SIZE = 128, PIECE_BYTES = 8192 };
+enum { FILES_MAX = 16, NAME_SIZE = 128, PIECE_BYTES = 4096 };
 
 struct fault_file {
 	struct shim_file pass; /* first */
