@@ -139,8 +139,8 @@ static int page_control(sqlite3_file *f, int op, void *arg)
 	struct counted *c = counted_of(f);
 	sqlite3_file *real = c->shim.real;
 	if (op == SQLITE_FCNTL_CKPT_START) {
-		c->failed =
-			SQLITE_OK; /* of a checkpoint that was given up: it is made up for now */
+		/* Of one that was given up: its pages are copied again now. */
+		c->failed = SQLITE_OK;
 		c->is_copying = c->is_writer && !c->was_refused;
 	}
 	if (op == SQLITE_FCNTL_CKPT_DONE && c->is_copying) {

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -138,6 +139,30 @@ enum status file_check_system(const char *path, const char **ret_note, struct er
 			"memory do not work; set queue.path to a directory on a local disk",
 			dir, name);
 	*ret_note = file_system_note(type);
+	return ST_OK;
+}
+
+enum status file_resolve(const char *path, char **ret, struct err *e)
+{
+	struct stat sb;
+	bool is_there = stat(path, &sb) == 0;
+	bool is_link = !is_there && lstat(path, &sb) == 0;
+	char *real = is_there ? realpath(path, NULL) : NULL;
+	if (is_link || (is_there && !real)) {
+		return err_set(e, ST_UNSUPPORTED,
+			       "%s is a symbolic link, and what it leads to cannot be reached: %s; "
+			       "make it, or set queue.path to a file",
+			       path, strerror(errno));
+	}
+	if (is_there && S_ISREG(sb.st_mode) && sb.st_nlink > 1) {
+		free(real);
+		return err_set(e, ST_UNSUPPORTED,
+			       "%s has %lu names (hard links): SQLite's log would be found under "
+			       "one of them only; remove the others",
+			       path, (unsigned long)sb.st_nlink);
+	}
+	*ret = real ? xstrdup(real) : xstrdup(path);
+	free(real);
 	return ST_OK;
 }
 

@@ -74,7 +74,7 @@ static void destroy(struct writer *w)
 	free(w);
 }
 
-enum status writer_open(const struct writer_options *o, struct writer **ret, struct err *e)
+static enum status open_at(const struct writer_options *o, struct writer **ret, struct err *e)
 {
 	struct writer *w = make(o);
 	struct err ignored;
@@ -100,6 +100,18 @@ enum status writer_open(const struct writer_options *o, struct writer **ret, str
 	upkeep_look_at_salvages(w);
 	*ret = w;
 	return ST_OK;
+}
+
+enum status writer_open(const struct writer_options *o, struct writer **ret, struct err *e)
+{
+	struct writer_options at = *o;
+	char *path = NULL;
+	enum status st = file_resolve(o->path, &path, e);
+	at.path = path;
+	if (!st)
+		st = open_at(&at, ret, e);
+	free(path);
+	return st;
 }
 
 enum status writer_destination(struct writer *w, const char *name, const char *kind, int *ret_slot,

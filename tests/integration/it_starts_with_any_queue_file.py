@@ -1,5 +1,6 @@
 """The gateway starts with any queue file that is its own, and leaves alone what is not: a damaged one is set aside and
 salvaged, one of another gateway, another application or a newer version is refused with what to do."""
+import os
 import sqlite3
 
 import pytest
@@ -25,6 +26,28 @@ def test_a_second_gateway_on_the_same_file_is_refused(start_gateway):
     first = start_gateway()
     refused(first.dir, "another gateway has the queue", "queue.path")
     assert otlp.post(first, "logs", otlp.logs(otlp.new_ids(1))).ok
+
+
+def test_a_link_is_the_file_that_it_leads_to(tmp_path):
+    """Lock, log and reserve lie beside the file, and who comes by the link is the second."""
+    disk, link = tmp_path / "disk", tmp_path / "link"
+    disk.mkdir()
+    link.mkdir()
+    (link / "queue.db").symlink_to(disk / "queue.db")
+    refused(link, "is a symbolic link", "No such file", "queue.path")
+    with Gateway(disk) as first:
+        assert otlp.post(first, "logs", otlp.logs(otlp.new_ids(1))).ok
+        refused(link, "another gateway has the queue", "queue.path")
+    with Gateway(link) as second:
+        assert otlp.post(second, "logs", otlp.logs(otlp.new_ids(1))).ok
+        assert {p.name for p in link.glob("queue.db*")} == {"queue.db"}
+
+
+def test_a_file_with_two_names_is_refused(start_gateway, tmp_path):
+    first = start_gateway()
+    assert first.sigterm() == 0
+    os.link(first.dir / "queue.db", tmp_path / "other.db")
+    refused(first.dir, "has 2 names (hard links)", "remove")
 
 
 @pytest.mark.parametrize("application_id, version, says", [
