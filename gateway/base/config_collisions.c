@@ -185,13 +185,36 @@ static bool is_file_of(const char *file, const char *path)
 	       (*rest == '.' && rest[1] && strspn(rest + 1, "0123456789") == strlen(rest + 1));
 }
 
+/* The file as the disk knows it, where it is there already; else as write_whole_path. A link that
+ * leads to a file that is not there yet counts as that file. */
+static void write_real_path(const char *path, char ret[PATH_MAX])
+{
+	char target[PATH_MAX];
+	char joined[2 * PATH_MAX];
+	if (realpath(path, ret))
+		return;
+	write_whole_path(path, ret);
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return;
+	target[n] = '\0';
+	const char *slash = strrchr(path, '/');
+	int directory = *target == '/' || !slash ? 0 : (int)(slash - path + 1);
+	(void)snprintf(joined, sizeof(joined), "%.*s%.*s", directory, path, (int)n, target);
+	write_whole_path(joined, ret);
+}
+
+/* Also one that was set aside, of any time. */
 static bool is_queue_file(const char *file, const char *queue)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal", ".lock" };
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal", ".lock", ".reserve" };
+	static const char damaged[] = ".damaged-";
 	size_t n = strlen(queue);
-	bool is_one = false;
+	if (strncmp(file, queue, n) != 0)
+		return false;
+	bool is_one = strncmp(file + n, damaged, strlen(damaged)) == 0;
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		is_one = is_one || (strncmp(file, queue, n) == 0 && strcmp(file + n, ends[i]) == 0);
+		is_one = is_one || strcmp(file + n, ends[i]) == 0;
 	return is_one;
 }
 
@@ -203,8 +226,8 @@ static enum status check_file(struct config_reader *r, size_t i)
 		config_node_of(&config_destination_table, &r->given_destinations[i], "path");
 	char path[PATH_MAX];
 	char other[PATH_MAX];
-	write_whole_path(d->path, path);
-	write_whole_path(c->queue_path, other);
+	write_real_path(d->path, path);
+	write_real_path(c->queue_path, other);
 	if (is_queue_file(path, other) || is_file_of(other, path))
 		return config_fail_at(
 			r, n, "destination %s: path is a file of the queue (queue.path)", d->name);
@@ -212,7 +235,7 @@ static enum status check_file(struct config_reader *r, size_t i)
 		const struct destination_config *o = &c->destinations[k];
 		if (o->kind != CONFIG_KIND_FILE)
 			continue;
-		write_whole_path(o->path, other);
+		write_real_path(o->path, other);
 		if (is_file_of(path, other) || is_file_of(other, path))
 			return config_fail_at(
 				r, n,

@@ -131,6 +131,17 @@ def test_a_file_that_is_none_is_refused_with_the_place_and_what_to_do(tmp_path, 
     refused(tmp_path / "t.yaml", content, says, commands=["check-config"])
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_destination_may_not_be_a_link_to_the_queue(tmp_path, is_there):
+    if is_there:
+        (tmp_path / "queue.db").write_bytes(b"")
+    (tmp_path / "link.jsonl").symlink_to("queue.db")
+    config = {"queue": {"path": str(tmp_path / "queue.db")},
+              "destinations": {"a": {"kind": "file", "path": str(tmp_path / "link.jsonl")}}}
+    (tmp_path / "config").mkdir()
+    refused(tmp_path / "config" / "t.yaml", config, "destination a: path is a file of the queue")
+
+
 def test_files_of_windows_are_read(tmp_path):
     path = tmp_path / "t.yaml"
     text = "site: caf\u00e9\r\nqueue:\r\n  path: x\r\n"

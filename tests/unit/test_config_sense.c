@@ -173,6 +173,10 @@ static const struct {
 						  "on from rotation)" },
 	{ "destinations: {a: {kind: file, path: data/queue.db-wal}}",
 	  "t.yaml:1:38: destination a: path is a file of the queue (queue.path)" },
+	{ "destinations: {a: {kind: file, path: data/queue.db.reserve}}",
+	  "t.yaml:1:38: destination a: path is a file of the queue (queue.path)" },
+	{ "destinations: {a: {kind: file, path: data/queue.db.damaged-20260101T000000Z}}",
+	  "t.yaml:1:38: destination a: path is a file of the queue (queue.path)" },
 	{ "queue: {path: /x/q.1}\ndestinations: {a: {kind: file, path: /x/q}}",
 	  "t.yaml:2:38: destination a: path is a file of the queue (queue.path)" },
 	/* Headers. */
