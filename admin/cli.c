@@ -443,9 +443,8 @@ static enum exit_code unknown_command(const char *name)
 	return EXIT_CODE_USAGE;
 }
 
-int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_check_fn check)
+static enum exit_code run_words(int argc, char **argv, int (*run)(const char *config_path))
 {
-	cli_set_check(check);
 	const char *name = argc > 1 ? argv[1] : "";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_overview();
@@ -459,6 +458,18 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_che
 	int words = 1;
 	const struct command *c = find_command(argc, argv, &words);
 	if (c)
-		return (int)run_command(c, argc - words, argv + words, run);
-	return (int)unknown_command(name);
+		return run_command(c, argc - words, argv + words, run);
+	return unknown_command(name);
+}
+
+/* What was printed and did not get out was not done, whatever the command says. */
+int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_check_fn check)
+{
+	cli_set_check(check);
+	enum exit_code rc = run_words(argc, argv, run);
+	if ((fflush(stdout) || ferror(stdout)) && rc == EXIT_CODE_DONE) {
+		(void)fprintf(stderr, "tidegate: stdout cannot be written: %s\n", strerror(errno));
+		return EXIT_CODE_FAILED;
+	}
+	return (int)rc;
 }

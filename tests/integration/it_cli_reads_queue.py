@@ -24,6 +24,14 @@ def tidegate(*args, env=None, code=0):
     return done
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["status", "--help"], ["queue"], ["status"], ["losses"]])
+def test_what_could_not_be_printed_was_not_done(gateway, words):
+    options = [] if len(words) == 2 or words[0][0] == "-" else ["--queue", gateway.queue_path]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([binary(), *words, *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 1 and "stdout cannot be written" in done.stderr, done.stderr
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     with Gateway(tmp_path_factory.mktemp("gateway"), {
