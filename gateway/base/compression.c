@@ -27,10 +27,11 @@ static enum status reserve_step(struct buf *out, size_t *ret_room)
 	return st;
 }
 
-static enum status gunzip_failed(struct err *e, const z_stream *z, const char *what)
+/* z counts from the start of its member, and there may be several. */
+static enum status gunzip_failed(struct err *e, const z_stream *z, size_t n, const char *what)
 {
-	return err_set(e, ST_INVALID, "gzip data is %s at byte %lu of the compressed body", what,
-		       z->total_in);
+	return err_set(e, ST_INVALID, "gzip data is %s at byte %zu of the compressed body", what,
+		       n - z->avail_in);
 }
 
 static enum status gunzip(struct bytes src, struct buf *out, struct err *e)
@@ -68,9 +69,9 @@ static enum status gunzip(struct bytes src, struct buf *out, struct err *e)
 			break;
 		is_end = rc == Z_STREAM_END;
 		if (rc == Z_BUF_ERROR || (rc == Z_OK && made == 0 && z.avail_in == 0))
-			st = gunzip_failed(e, &z, "cut off");
+			st = gunzip_failed(e, &z, src.n, "cut off");
 		else if (rc != Z_OK && !is_end)
-			st = gunzip_failed(e, &z, "damaged");
+			st = gunzip_failed(e, &z, src.n, "damaged");
 		if (st)
 			break;
 	}
@@ -110,8 +111,10 @@ static enum status unzstd(struct bytes src, struct buf *out, struct err *e)
 		} else {
 			buf_advance(out, o.pos);
 			if (rc != 0 && o.pos == 0 && in.pos == before)
-				st = err_set(e, ST_INVALID, "zstd data is cut off at byte %zu",
-					     in.pos);
+				st = err_set(
+					e, ST_INVALID,
+					"zstd data is cut off at byte %zu of the compressed body",
+					in.pos);
 		}
 	}
 	(void)ZSTD_freeDCtx(d);

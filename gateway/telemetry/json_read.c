@@ -382,8 +382,8 @@ static enum status report(const struct reader *r, enum status st, struct err *e)
 		return err_set(e, st, "JSON of %td bytes: %s", r->json.end - r->json.start,
 			       status_text(st));
 	write_path(r, path, sizeof(path));
-	return err_set(e, st, "%s%s%s on line %zu", path, path[0] ? ": " : "", r->json.fault,
-		       json_line(&r->json));
+	return err_set(e, st, "%s%s%s on line %zu, byte %td", path, path[0] ? ": " : "",
+		       r->json.fault, json_line(&r->json), r->json.p - r->json.start);
 }
 
 enum status json_to_otlp(enum signal signal, struct bytes text, struct buf *out, struct err *e)

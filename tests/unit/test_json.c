@@ -247,78 +247,83 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 }
 END_TEST
 
+static const struct {
+	const char *json;
+	const char *error;
+} bad_documents[] = {
+	{ "", "expected an object on line 1, byte 0" },
+	{ "[]", "expected an object on line 1, byte 0" },
+	{ "{", "expected a string on line 1, byte 1" },
+	{ "{} x", "something behind the end of the document on line 1, byte 3" },
+	{ "{}\n\n{}", "something behind the end of the document on line 3, byte 4" },
+	{ "{\"resourceSpans\":{}}", "resourceSpans: expected an array on line 1, byte 17" },
+	{ "{\"resourceSpans\":[1]}", "resourceSpans[0]: expected an object on line 1, byte 18" },
+	{ "{\"resourceSpans\":[{} {}]}", "resourceSpans[0]: expected , or ] on line 1, byte 21" },
+	{ "{\"resourceSpans\":[{},]}", "resourceSpans[1]: expected an object on line 1, byte 21" },
+	{ "{\"resourceSpans\":[\n{},\n{\"scopeSpans\":[{\"spans\":[{},{\"traceId\":\"xy\"}]"
+	  "}]}]}",
+	  "resourceSpans[1].scopeSpans[0].spans[1].traceId: not an even number of hex "
+	  "digits on "
+	  "line 3, byte 66" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":\"abc\"}]}]}]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].traceId: not an even number of hex "
+	  "digits on "
+	  "line 1, byte 59" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"kind\":\"SPAN_KIND_SERVER\"}"
+	  "]}]}]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].kind: enums are integers in OTLP, not "
+	  "names on "
+	  "line 1, byte 51" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"startTimeUnixNano\":1.5}]}]}"
+	  "]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].startTimeUnixNano: not a whole number "
+	  "from 0 to "
+	  "2^64 - 1 on line 1, byte 67" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"startTimeUnixNano\":-1}]}]}]"
+	  "}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].startTimeUnixNano: not a whole number "
+	  "from 0 to "
+	  "2^64 - 1 on line 1, byte 66" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"endTimeUnixNano\":"
+	  "18446744073709551616}]}]}]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].endTimeUnixNano: not a whole number "
+	  "from 0 to "
+	  "2^64 - 1 on line 1, byte 82" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"flags\":4294967296}]}]}]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].flags: larger than 2^32 - 1 on line 1, "
+	  "byte 62" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":5}]}",
+	  "resourceSpans[0].schemaUrl: expected a string on line 1, byte 31" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":\"\xff\"}]}",
+	  "resourceSpans[0].schemaUrl: not valid UTF-8 on line 1, byte 32" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":\"\\ud800\"}]}",
+	  "resourceSpans[0].schemaUrl: half of a surrogate pair on line 1, byte 38" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":\"\\x\"}]}",
+	  "resourceSpans[0].schemaUrl: an escape that JSON does not have on line 1, byte "
+	  "34" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":\"a\nb\"}]}",
+	  "resourceSpans[0].schemaUrl: a control character in a string on line 1, byte "
+	  "33" },
+	{ "{\"resourceSpans\":[{\"schemaUrl\":\"a",
+	  "resourceSpans[0].schemaUrl: a string that does not end on line 1, byte 33" },
+	{ "{\"x\":01}", "expected a value on line 1, byte 5" },
+	{ "{\"x\":1 2}", "expected , or } on line 1, byte 7" },
+	{ "{\"x\":+1}", "expected a value on line 1, byte 5" },
+	{ "{\"x\":nul}", "expected a value on line 1, byte 5" },
+	{ "{'x':1}", "expected a string on line 1, byte 1" },
+	{ "{\"x\" 1}", "expected : on line 1, byte 5" },
+	{ "{\"x\":1,}", "expected a string on line 1, byte 7" },
+};
+
 START_TEST(bad_documents_are_refused_with_path_and_line)
 {
-	static const struct {
-		const char *json;
-		const char *error;
-	} cases[] = {
-		{ "", "expected an object on line 1" },
-		{ "[]", "expected an object on line 1" },
-		{ "{", "expected a string on line 1" },
-		{ "{} x", "something behind the end of the document on line 1" },
-		{ "{}\n\n{}", "something behind the end of the document on line 3" },
-		{ "{\"resourceSpans\":{}}", "resourceSpans: expected an array on line 1" },
-		{ "{\"resourceSpans\":[1]}", "resourceSpans[0]: expected an object on line 1" },
-		{ "{\"resourceSpans\":[{} {}]}", "resourceSpans[0]: expected , or ] on line 1" },
-		{ "{\"resourceSpans\":[{},]}", "resourceSpans[1]: expected an object on line 1" },
-		{ "{\"resourceSpans\":[\n{},\n{\"scopeSpans\":[{\"spans\":[{},{\"traceId\":\"xy\"}]"
-		  "}]}]}",
-		  "resourceSpans[1].scopeSpans[0].spans[1].traceId: not an even number of hex "
-		  "digits on "
-		  "line 3" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":\"abc\"}]}]}]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].traceId: not an even number of hex "
-		  "digits on "
-		  "line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"kind\":\"SPAN_KIND_SERVER\"}"
-		  "]}]}]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].kind: enums are integers in OTLP, not "
-		  "names on "
-		  "line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"startTimeUnixNano\":1.5}]}]}"
-		  "]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].startTimeUnixNano: not a whole number "
-		  "from 0 to "
-		  "2^64 - 1 on line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"startTimeUnixNano\":-1}]}]}]"
-		  "}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].startTimeUnixNano: not a whole number "
-		  "from 0 to "
-		  "2^64 - 1 on line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"endTimeUnixNano\":"
-		  "18446744073709551616}]}]}]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].endTimeUnixNano: not a whole number "
-		  "from 0 to "
-		  "2^64 - 1 on line 1" },
-		{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"flags\":4294967296}]}]}]}",
-		  "resourceSpans[0].scopeSpans[0].spans[0].flags: larger than 2^32 - 1 on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":5}]}",
-		  "resourceSpans[0].schemaUrl: expected a string on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":\"\xff\"}]}",
-		  "resourceSpans[0].schemaUrl: not valid UTF-8 on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":\"\\ud800\"}]}",
-		  "resourceSpans[0].schemaUrl: half of a surrogate pair on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":\"\\x\"}]}",
-		  "resourceSpans[0].schemaUrl: an escape that JSON does not have on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":\"a\nb\"}]}",
-		  "resourceSpans[0].schemaUrl: a control character in a string on line 1" },
-		{ "{\"resourceSpans\":[{\"schemaUrl\":\"a",
-		  "resourceSpans[0].schemaUrl: a string that does not end on line 1" },
-		{ "{\"x\":01}", "expected a value on line 1" },
-		{ "{\"x\":1 2}", "expected , or } on line 1" },
-		{ "{\"x\":+1}", "expected a value on line 1" },
-		{ "{\"x\":nul}", "expected a value on line 1" },
-		{ "{'x':1}", "expected a string on line 1" },
-		{ "{\"x\" 1}", "expected : on line 1" },
-		{ "{\"x\":1,}", "expected a string on line 1" },
-	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (size_t i = 0; i < sizeof(bad_documents) / sizeof(bad_documents[0]); i++) {
 		begin();
 		EXPECT_OK(buf_append_str(&body, "before"));
-		enum status st = json_to_otlp(SIGNAL_TRACES, bytes_str(cases[i].json), &body, &err);
-		ck_assert_msg(st == ST_INVALID, "%s was taken", cases[i].json);
-		ck_assert_str_eq(err.text, cases[i].error);
+		enum status st =
+			json_to_otlp(SIGNAL_TRACES, bytes_str(bad_documents[i].json), &body, &err);
+		ck_assert_msg(st == ST_INVALID, "%s was taken", bad_documents[i].json);
+		ck_assert_str_eq(err.text, bad_documents[i].error);
 		ck_assert(bytes_equal(buf_view(&body), bytes_str("before")));
 		end();
 	}
@@ -376,13 +381,17 @@ START_TEST(documents_have_a_depth_limit)
 	}
 	static const char *const repeated[] = { "[", "{\"a\":", "{\"resourceLogs\":[",
 						"{\"arrayValue\":{\"values\":[" };
+	static const size_t bytes[] = { 225, 1105, 1875, 1844 }; /* of the first that is too deep */
 	for (size_t i = 0; i < sizeof(repeated) / sizeof(repeated[0]); i++) {
 		buf_clear(&text);
 		EXPECT_OK(buf_append_str(&text, "{\"x\":"));
 		for (int k = 0; k < 10000; k++)
 			EXPECT_OK(buf_append_str(&text, repeated[i]));
 		EXPECT_STATUS(json_to_otlp(SIGNAL_LOGS, buf_view(&text), &back, &err), ST_INVALID);
-		ck_assert_str_eq(err.text, "arrays and objects nested too deep on line 1");
+		char want[96];
+		(void)snprintf(want, sizeof(want),
+			       "arrays and objects nested too deep on line 1, byte %zu", bytes[i]);
+		ck_assert_str_eq(err.text, want);
 	}
 	end();
 }
