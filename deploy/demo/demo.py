@@ -190,6 +190,8 @@ def story(show, application, gateway, backend):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     binary, directory = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
