@@ -199,6 +199,28 @@ END_TEST
 
 /* A zstd frame that asks for a window of 1 GiB (RFC 8878, 3.1.1.1.2): magic, descriptor 0, window
  * descriptor 20 << 3, an empty last block. */
+START_TEST(the_byte_of_a_fault_counts_from_the_start_of_the_body)
+{
+	struct buf in;
+	struct buf out;
+	struct err e = { .text = "" };
+	buf_init(&in, 1 << 20, NULL);
+	buf_init(&out, 1 << 20, NULL);
+	pack(ENCODING_GZIP, bytes_str("the first member"), &in);
+	size_t first = in.n;
+	pack(ENCODING_GZIP, bytes_str("the second member, which is cut off"), &in);
+	EXPECT_STATUS(decompress(ENCODING_GZIP, bytes_of(in.p, in.n - 9), &out, &e), ST_INVALID);
+	unsigned long at = 0;
+	const char *number = strstr(e.text, "at byte ");
+	ck_assert_ptr_nonnull(number);
+	ck_assert_int_eq(sscanf(number, "at byte %lu of the compressed body", &at), 1);
+	ck_assert_uint_gt(at, first);
+	ck_assert_uint_le(at, in.n - 9);
+	buf_done(&in);
+	buf_done(&out);
+}
+END_TEST
+
 START_TEST(a_zstd_window_above_8_mib_is_refused)
 {
 	static const uint8_t frame[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 0x01, 0x00, 0x00 };
@@ -271,6 +293,7 @@ int main(void)
 		a_bomb_costs_the_cap_and_no_more,
 		one_byte_over_the_cap_is_too_large,
 		bytes_behind_the_end_are_not_ignored,
+		the_byte_of_a_fault_counts_from_the_start_of_the_body,
 		a_zstd_window_above_8_mib_is_refused,
 		output_past_the_cap_of_the_compressed_side_is_an_error,
 		snappy_is_one_raw_block,
