@@ -468,7 +468,7 @@ int cli_main(int argc, char **argv, int (*run)(const char *config_path), cli_che
 	cli_set_check(check);
 	enum exit_code rc = run_words(argc, argv, run);
 	if ((fflush(stdout) || ferror(stdout)) && rc == EXIT_CODE_DONE) {
-		(void)fprintf(stderr, "tidegate: stdout cannot be written: %s\n", strerror(errno));
+		(void)fprintf(stderr, "tidegate: stdout cannot be written\n");
 		return EXIT_CODE_FAILED;
 	}
 	return (int)rc;

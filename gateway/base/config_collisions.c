@@ -185,23 +185,31 @@ static bool is_file_of(const char *file, const char *path)
 	       (*rest == '.' && rest[1] && strspn(rest + 1, "0123456789") == strlen(rest + 1));
 }
 
-/* The file as the disk knows it, where it is there already; else as write_whole_path. A link that
- * leads to a file that is not there yet counts as that file. */
+/* The file as the disk knows it: a link is what it leads to. Where there is no file yet, its
+ * directory as the disk knows it; where there is none either, as write_whole_path. */
 static void write_real_path(const char *path, char ret[PATH_MAX])
 {
 	char target[PATH_MAX];
 	char joined[2 * PATH_MAX];
+	char whole[PATH_MAX];
 	if (realpath(path, ret))
 		return;
-	write_whole_path(path, ret);
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	if (n <= 0)
-		return;
-	target[n] = '\0';
 	const char *slash = strrchr(path, '/');
-	int directory = *target == '/' || !slash ? 0 : (int)(slash - path + 1);
-	(void)snprintf(joined, sizeof(joined), "%.*s%.*s", directory, path, (int)n, target);
-	write_whole_path(joined, ret);
+	int directory = n > 0 && *target != '/' && slash ? (int)(slash - path + 1) : 0;
+	(void)snprintf(joined, sizeof(joined), "%.*s%.*s", directory, path,
+		       n > 0 ? (int)n : PATH_MAX, n > 0 ? target : path);
+	write_whole_path(joined, whole);
+	char *name = strrchr(whole, '/');
+	memcpy(ret, whole, sizeof(whole));
+	if (!name || name == whole)
+		return;
+	*name = '\0';
+	if (realpath(whole, target) && strlen(target) + strlen(name + 1) + 2 < PATH_MAX) {
+		memcpy(joined, target, strlen(target) + 1);
+		(void)strcat(strcat(joined, "/"), name + 1);
+		memcpy(ret, joined, strlen(joined) + 1);
+	}
 }
 
 /* Also one that was set aside, of any time. */

@@ -142,6 +142,17 @@ def test_a_file_destination_may_not_be_a_link_to_the_queue(tmp_path, is_there):
     refused(tmp_path / "config" / "t.yaml", config, "destination a: path is a file of the queue")
 
 
+@pytest.mark.parametrize("name", ["queue.db-wal", "queue.db.reserve"])
+def test_a_file_of_the_queue_is_one_by_any_way_to_its_directory(tmp_path, name):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "queue.db").write_bytes(b"")
+    (tmp_path / "way").symlink_to("real")
+    (tmp_path / "config").mkdir()
+    config = {"queue": {"path": str(tmp_path / "way" / "queue.db")},
+              "destinations": {"a": {"kind": "file", "path": str(tmp_path / "way" / name)}}}
+    refused(tmp_path / "config" / "t.yaml", config, "destination a: path is a file of the queue")
+
+
 def test_files_of_windows_are_read(tmp_path):
     path = tmp_path / "t.yaml"
     text = "site: caf\u00e9\r\nqueue:\r\n  path: x\r\n"
