@@ -204,12 +204,12 @@ static void write_real_path(const char *path, char ret[PATH_MAX])
 	memcpy(ret, whole, sizeof(whole));
 	if (!name || name == whole)
 		return;
-	*name = '\0';
-	if (realpath(whole, target) && strlen(target) + strlen(name + 1) + 2 < PATH_MAX) {
-		memcpy(joined, target, strlen(target) + 1);
-		(void)strcat(strcat(joined, "/"), name + 1);
-		memcpy(ret, joined, strlen(joined) + 1);
-	}
+	*name++ = '\0';
+	if (!realpath(whole, target))
+		return;
+	int length = snprintf(joined, sizeof(joined), "%s/%s", target, name);
+	if (length < PATH_MAX)
+		memcpy(ret, joined, (size_t)length + 1);
 }
 
 /* Also one that was set aside, of any time. */
