@@ -8,7 +8,8 @@
  * ignored), ids in hex, enums as integers only. Where OTLP says nothing, protobuf's JSON mapping
  * decides. Numbers above 2^63 are taken where the field is unsigned, whole numbers in exponent form
  * (1.7e18) wherever they are exact. A key that comes twice means what the field twice on the wire
- * would. A null in an array of messages is an empty message: there its place counts.
+ * would, but two values for one oneof are refused, as protobuf's JSON mapping wants it. A null in
+ * an array of messages is an empty message: there its place counts.
  *
  * A fault names the path and the line, for whoever wrote the document. */
 #include <errno.h>
@@ -154,7 +155,7 @@ static enum status read_bits(struct reader *r, const struct otlp_field *f, uint6
 		return fail(r, "expected true or false");
 	}
 	if (f->type == OTLP_ENUM && json_peek(&r->json) == '"')
-		return fail(r, "enums are integers in OTLP, not names");
+		return fail(r, "OTLP wants a number here, and no string");
 	enum status st = read_number(r, &n);
 	return st ? st : integer_bits(r, f, &n, ret);
 }
@@ -187,11 +188,11 @@ static enum status decode_bytes(struct reader *r, const struct otlp_field *f, si
 	size_t length = r->out->n - start;
 	if (length == 0)
 		return ST_OK;
-	if (f->is_hex ? !json_decode_hex(text, length, &n) : !json_decode_base64(text, length, &n))
-		return fail(r, f->is_hex ? "not an even number of hex digits" : "not base64");
-	if (f->is_hex && n != f->id_size)
+	if (f->is_hex && (!json_decode_hex(text, length, &n) || n != f->id_size))
 		return fail(r, f->id_size == 16 ? "a trace id has 32 hex digits or none" :
 						  "a span id has 16 hex digits or none");
+	if (!f->is_hex && !json_decode_base64(text, length, &n))
+		return fail(r, "not base64");
 	buf_truncate(r->out, start + n);
 	return ST_OK;
 }
@@ -320,7 +321,8 @@ static enum status read_key(struct reader *r, const struct otlp_message *m,
 	return ST_OK;
 }
 
-static enum status read_field(struct reader *r, const struct otlp_message *m)
+/* *oneofs: those of this message that have their value, bit by bit. */
+static enum status read_field(struct reader *r, const struct otlp_message *m, unsigned *oneofs)
 {
 	const struct otlp_field *f;
 	enum status st = read_key(r, m, &f);
@@ -331,6 +333,9 @@ static enum status read_field(struct reader *r, const struct otlp_message *m)
 	r->path[r->depth] = (struct step){ .field = f, .index = -1 };
 	if (is_null(r))
 		return ST_OK;
+	if (f->oneof && *oneofs & 1u << f->oneof)
+		return fail(r, "a second value where OTLP has room for one");
+	*oneofs |= f->oneof ? 1u << f->oneof : 0;
 	st = f->is_repeated ? read_array(r, f) : read_single(r, f);
 	if (!st)
 		r->path[r->depth].field = NULL;
@@ -339,6 +344,7 @@ static enum status read_field(struct reader *r, const struct otlp_message *m)
 
 static enum status read_message(struct reader *r, const struct otlp_message *m)
 {
+	unsigned oneofs = 0;
 	r->path[r->depth].field = NULL;
 	if (!json_take(&r->json, '{'))
 		return fail(r, "expected an object");
@@ -346,7 +352,7 @@ static enum status read_message(struct reader *r, const struct otlp_message *m)
 		return ST_OK;
 	enum status st;
 	do {
-		st = read_field(r, m);
+		st = read_field(r, m, &oneofs);
 	} while (!st && json_more(&r->json, '}'));
 	return !st && r->json.fault ? ST_INVALID : st;
 }

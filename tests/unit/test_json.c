@@ -221,8 +221,7 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 		  "\"attributes\":[{\"value\":{\"bytesValue\":\"+/+/\"}}]" },
 		{ "a surrogate pair", "\"attributes\":[{\"key\":\"\\ud83C\\udf0a\\b\\f\"}]",
 		  "\"attributes\":[{\"key\":\"\xf0\x9f\x8c\x8a\\u0008\\u000c\"}]" },
-		{ "the last member of a oneof", "\"asInt\":\"1\",\"asDouble\":2",
-		  "\"asDouble\":2" },
+		{ "a oneof with a null", "\"asInt\":null,\"asDouble\":2", "\"asDouble\":2" },
 		{ "defaults are not written",
 		  "\"flags\":0,\"startTimeUnixNano\":\"0\",\"attributes\":[]", "" },
 	};
@@ -262,18 +261,22 @@ static const struct {
 	{ "{\"resourceSpans\":[{},]}", "resourceSpans[1]: expected an object on line 1, byte 21" },
 	{ "{\"resourceSpans\":[\n{},\n{\"scopeSpans\":[{\"spans\":[{},{\"traceId\":\"xy\"}]"
 	  "}]}]}",
-	  "resourceSpans[1].scopeSpans[0].spans[1].traceId: not an even number of hex "
-	  "digits on "
+	  "resourceSpans[1].scopeSpans[0].spans[1].traceId: a trace id has 32 hex digits "
+	  "or none on "
 	  "line 3, byte 66" },
 	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"traceId\":\"abc\"}]}]}]}",
-	  "resourceSpans[0].scopeSpans[0].spans[0].traceId: not an even number of hex "
-	  "digits on "
+	  "resourceSpans[0].scopeSpans[0].spans[0].traceId: a trace id has 32 hex digits "
+	  "or none on "
 	  "line 1, byte 59" },
 	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"kind\":\"SPAN_KIND_SERVER\"}"
 	  "]}]}]}",
-	  "resourceSpans[0].scopeSpans[0].spans[0].kind: enums are integers in OTLP, not "
-	  "names on "
+	  "resourceSpans[0].scopeSpans[0].spans[0].kind: OTLP wants a number here, and no "
+	  "string on "
 	  "line 1, byte 51" },
+	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"attributes\":[{\"value\":"
+	  "{\"intValue\":\"1\",\"stringValue\":\"a\"}}]}]}]}]}",
+	  "resourceSpans[0].scopeSpans[0].spans[0].attributes[0].value.stringValue: a second "
+	  "value where OTLP has room for one on line 1, byte 97" },
 	{ "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{\"startTimeUnixNano\":1.5}]}]}"
 	  "]}",
 	  "resourceSpans[0].scopeSpans[0].spans[0].startTimeUnixNano: not a whole number "
