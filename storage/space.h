@@ -23,8 +23,8 @@ struct space {
 	uint64_t wal_bytes;  /* the WAL file */
 	uint64_t disk_free_bytes;
 	bool is_measured;
-	int64_t unmeasured_frames; /* of commits since then, as far as they were let through on it
-				    */
+	/* Of commits since then that were let through on that measure. */
+	int64_t unmeasured_frames;
 };
 
 /* What a transaction may still put into the file. */
