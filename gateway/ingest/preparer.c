@@ -1,7 +1,7 @@
 /* preparer.c - one thread, first come, first served.
  *
  * A receiver's thread serves many clients, and checks their requests in passing: a few microseconds
- * each. A message of 64 MiB that is made of nothing but empty messages takes a second to check,
+ * each. A message of 64 MiB that is made of nothing but tiny messages takes a second to check,
  * and a few KiB of gzip can unfold to as much. Such requests come here, where only their like wait
  * for them.
  *
