@@ -154,7 +154,13 @@ enum status file_resolve(const char *path, char **ret, struct err *e)
 			       "make it, or set queue.path to a file",
 			       path, strerror(errno));
 	}
-	if (is_there && S_ISREG(sb.st_mode) && sb.st_nlink > 1) {
+	if (is_there && !S_ISREG(sb.st_mode)) {
+		free(real);
+		return err_set(e, ST_UNSUPPORTED, "%s is %s; set queue.path to a file%s", path,
+			       S_ISDIR(sb.st_mode) ? "a directory" : "a pipe, a socket or a device",
+			       S_ISDIR(sb.st_mode) ? " in it" : " on a disk");
+	}
+	if (is_there && sb.st_nlink > 1) {
 		free(real);
 		return err_set(e, ST_UNSUPPORTED,
 			       "%s has %lu names (hard links): SQLite's log would be found under "

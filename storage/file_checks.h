@@ -17,8 +17,8 @@ MUST_USE enum status file_check_system(const char *path, const char **ret_note, 
 const char *file_system_refusal(uint64_t f_type);
 const char *file_system_note(uint64_t f_type);
 /* The file itself where path is a symbolic link to it: lock, log and reserve belong beside the
- * file. ST_UNSUPPORTED: the link leads nowhere, or the file has a second name (a hard link). Gives
- * *ret, also where there is no file yet. */
+ * file. ST_UNSUPPORTED: the link leads nowhere, what is there is no file (a directory), or the file
+ * has a second name (a hard link). Gives *ret, also where there is no file yet. */
 MUST_USE enum status file_resolve(const char *path, char **ret, struct err *e);
 /* Hold PATH.lock for the life of *ret_fd. ST_CONFLICT: another gateway holds it. */
 MUST_USE enum status file_lock(const char *path, int *ret_fd, struct err *e);

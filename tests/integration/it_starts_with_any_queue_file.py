@@ -50,6 +50,14 @@ def test_a_file_with_two_names_is_refused(start_gateway, tmp_path):
     refused(first.dir, "has 2 names (hard links)", "remove")
 
 
+def test_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "queue.db").mkdir()
+    refused(tmp_path, "is a directory", "set queue.path to a file in it")
+    (tmp_path / "queue.db").rmdir()
+    os.mkfifo(tmp_path / "queue.db")
+    refused(tmp_path, "is a pipe", "set queue.path to a file on a disk")
+
+
 @pytest.mark.parametrize("application_id, version, says", [
     (7, 1, "another application"), (APPLICATION_ID, 99, "newer tidegate")])
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path, application_id, version, says):
