@@ -36,6 +36,9 @@ static const struct row rows[] = {
 	  "this is a TLS port: write https:// instead of http://" },
 	{ HTTP, 400, 400, "plain HTTP request was sent to HTTPS", NULL,
 	  "this is a TLS port: write https:// instead of http://" },
+	{ ANY, 0, 0, "fatal alert", NULL,
+	  "the server ended the TLS connection: it may insist on a client certificate "
+	  "(tls.cert_file and tls.key_file), or not accept the one that it got" },
 	{ HTTP, 0, 0, "HTTP/0.9", NULL,
 	  "what answers there is no HTTP/1 server. 4317 is mostly OTLP over gRPC: kind otlp_grpc" },
 	{ HTTP, 0, 0, NULL, ":4317",

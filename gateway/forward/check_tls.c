@@ -233,6 +233,22 @@ static void verify(struct peer *p, const struct destination_config *c, const cha
 	}
 }
 
+/* With TLS 1.3 a server that insists ends the connection only after the handshake, so here it can
+ * only be said that it asks. */
+static void note_request(const struct peer *p, const struct destination_config *c,
+			 struct check_step *s)
+{
+	if (s->outcome == CHECK_FAILED || c->tls_cert_file[0] ||
+	    gnutls_certificate_client_get_request_status(p->session) == 0)
+		return;
+	size_t n = strlen(s->text);
+	(void)snprintf(s->text + n, sizeof(s->text) - n,
+		       "; the server asks for a client certificate");
+	s->outcome = CHECK_WARNING;
+	(void)snprintf(s->hint, sizeof(s->hint),
+		       "if it insists on one, set tls.cert_file and tls.key_file");
+}
+
 void check_tls(const struct destination_config *c, const char *host, int fd, int64_t timeout_ns,
 	       struct check_step *s)
 {
@@ -243,6 +259,7 @@ void check_tls(const struct destination_config *c, const char *host, int fd, int
 		start(&p, host, fd);
 	if (is_loaded && handshake(&p, fd, timeout_ns, s)) {
 		verify(&p, c, host, s);
+		note_request(&p, c, s);
 		(void)gnutls_bye(p.session, GNUTLS_SHUT_WR);
 	}
 	if (p.session)

@@ -98,9 +98,11 @@ def pki(tmp_path_factory):
     return d
 
 
-def tls_sink(pki, name):
+def tls_sink(pki, name, asks=ssl.CERT_NONE):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+    context.load_verify_locations(pki / "site-ca.pem")
+    context.verify_mode = asks
     return Sink(tls=context)
 
 
@@ -191,6 +193,17 @@ def test_certificates(tmp_path, pki, certificate, ca, code, says, hint):
         said = check(tmp_path, http(sink.url, **tls), code=code)
         assert says in said and hint in said
         assert bool(sink.received) == (code == FINE)
+
+
+@pytest.mark.parametrize("asks,code", [(ssl.CERT_OPTIONAL, FINE), (ssl.CERT_REQUIRED, REFUSED)])
+def test_a_server_that_asks_for_a_client_certificate(tmp_path, pki, asks, code):
+    ca = {"ca_file": str(pki / "site-ca.pem")}
+    with tls_sink(pki, "good", asks) as sink:
+        said = check(tmp_path, http(sink.url, tls=ca), code=code)
+        assert "the server asks for a client certificate" in said and "set tls.cert_file and tls.key_file" in said
+        assert ("it may insist on a client certificate" in said) == (code == REFUSED)
+        own = {"cert_file": str(pki / "good.pem"), "key_file": str(pki / "good.key")}
+        assert "asks for" not in check(tmp_path, http(sink.url, tls=ca | own), code=FINE)
 
 
 def test_https_to_a_port_without_tls_and_the_other_way_round(tmp_path, pki):
