@@ -191,6 +191,35 @@ def test_head_fields_without_end_are_refused(start_gateway):
     assert_serves(gateway)
 
 
+PIPELINED = otlp.new_ids(1)
+NO_HTTP = {
+    "a length in letters": (head(length="abc"), (b"400",)),
+    "a length with a sign": (head(length="-1"), (b"400",)),
+    "a length in hex": (head(length="0x10"), (b"400",)),
+    "a length of 30 digits": (head(length="9" * 30), (b"413",)),
+    "a chunk size in other letters": (head(headers=["Transfer-Encoding: chunked"]) + b"zz\r\n", (b"400",)),
+    "a chunk size of 20 digits": (head(headers=["Transfer-Encoding: chunked"]) + b"f" * 20 + b"\r\n", (b"400", b"413")),
+    "a chunk longer than its size": (head(headers=["Transfer-Encoding: chunked"]) + b"1\r\nxyz\r\n", (b"400",)),
+    "no request line": (b"garbage\r\n\r\n", (b"400", b"")),
+    "HTTP/3": (b"POST /v1/logs HTTP/3.0\r\nHost: x\r\n\r\n", (b"400", b"505", b"")),
+}
+
+
+@pytest.mark.parametrize("what", NO_HTTP)
+def test_what_is_no_http_ends_the_connection(start_gateway, what):
+    """libmicrohttpd's own answers (decision 0021): the right code, nothing behind them is read, nothing is stored."""
+    data, codes = NO_HTTP[what]
+    gateway = start(start_gateway)
+    body = otlp.logs(PIPELINED).SerializeToString()
+    with RawClient(gateway) as client:
+        client.send_until_refused(data + head(length=len(body)) + body)
+        answer = client.rest()
+        assert answer.partition(b" ")[2][:3] in codes, answer
+        assert b" 200 OK" not in answer
+    assert_serves(gateway)
+    assert PIPELINED[0] not in otlp.queued_ids(gateway)
+
+
 TRICKLES = {
     "in the request line": b"POST /v1/lo",
     "in the headers": b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nX-Slow: ",

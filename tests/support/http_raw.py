@@ -79,6 +79,15 @@ class RawClient:
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return Answer(status, headers, body)
 
+    def rest(self):
+        """All bytes until the other side closes."""
+        try:
+            while self._more():
+                pass
+        except ConnectionResetError:
+            pass
+        return self._buffer
+
     def wait_closed(self):
         """Seconds (of a stopwatch) until the other side closed without a word."""
         watch = Stopwatch()
