@@ -3,10 +3,12 @@
  * Prints the effective configuration, defaults filled in and secrets masked, or the error with
  * file, line and column. What is allowed and does nothing is a warning, on stderr, and no reason to
  * exit with anything but 0. Files that destinations name (authorities, certificates, passwords)
- * must be there; whether a port is free or a disk is there is for the start to find out, and what
- * the network says for check-destination. */
+ * must be there, and OTEL_RESOURCE_ATTRIBUTES of this environment is read; whether a port is free
+ * or a disk is there is for the start to find out, and what the network says for check-destination.
+ */
 #include "admin/command.h"
 #include "gateway/base/config.h"
+#include "gateway/telemetry/attributes.h"
 
 static enum exit_code print_config(const struct config *c)
 {
@@ -16,6 +18,21 @@ static enum exit_code print_config(const struct config *c)
 	bool is_written = !st && fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0;
 	buf_done(&text);
 	return is_written ? EXIT_CODE_DONE : EXIT_CODE_FAILED;
+}
+
+static bool is_resource_usable(const struct config *c)
+{
+	struct attributes a = { 0 };
+	struct err e = { 0 };
+	enum status st = attributes_from_config(&a, c, getenv("OTEL_RESOURCE_ATTRIBUTES"), &e);
+	attributes_done(&a);
+	if (!st)
+		return true;
+	char where[600];
+	bool has_place = config_where(c, NULL, e.text, where, sizeof(where));
+	(void)fprintf(stderr, "tidegate: %s%s%s\n", has_place ? where : "", has_place ? ": " : "",
+		      err_text(&e, st));
+	return false;
 }
 
 /* All that are not are named. */
@@ -38,7 +55,9 @@ enum exit_code cli_check_config(const struct cli_options *o)
 	}
 	for (char **w = c->warnings; w && *w; w++)
 		(void)fprintf(stderr, "tidegate: warning: %s\n", *w);
-	enum exit_code rc = are_destinations_usable(c) ? print_config(c) : EXIT_CODE_CONFIG;
+	bool is_usable = is_resource_usable(c);
+	is_usable = are_destinations_usable(c) && is_usable;
+	enum exit_code rc = is_usable ? print_config(c) : EXIT_CODE_CONFIG;
 	config_free(c);
 	return rc;
 }

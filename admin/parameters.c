@@ -205,6 +205,7 @@ static const struct row rows[] = {
 	  "json (default), or otlp for the protobuf itself" },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]), NAME_SIZE = 40 };
+_Static_assert(ROWS <= 64, "struct parameters: a bit of seen for each");
 
 void parameters_init(struct parameters *p)
 {
@@ -253,6 +254,11 @@ enum status parameters_set(struct parameters *p, enum parameter_set set, const c
 		if (!(rows[i].sets & set) || strcmp(rows[i].name, name) != 0)
 			continue;
 		char spelt[NAME_SIZE];
+		/* Of two, one would be dropped without a word. In a shell the last one wins, as
+		 * those know who append to a line. */
+		if (!p->is_command_line && (p->seen & UINT64_C(1) << i))
+			return err_set(e, ST_INVALID, "%s is given twice", name);
+		p->seen |= UINT64_C(1) << i;
 		if (value && rows[i].read(value, (char *)p + rows[i].offset))
 			return ST_OK;
 		parameters_spell(p, name, spelt, sizeof(spelt));

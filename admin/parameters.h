@@ -41,6 +41,7 @@ struct parameters {
 	int64_t rate;         /* bytes a second; -1: not given */
 	int64_t for_ns;       /* 0: not given */
 	bool is_command_line; /* messages spell names as options: --older-than */
+	uint64_t seen;        /* rows of the table that were set */
 };
 
 void parameters_init(struct parameters *p);

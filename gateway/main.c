@@ -99,23 +99,6 @@ static enum status open_writer(struct gateway *g, struct err *e)
 	return st ? err_wrap(e, st, "queue.path") : ST_OK;
 }
 
-/* Attributes of the configuration win over the environment's, and both over the site's. */
-static enum status make_resource(struct gateway *g, struct err *e)
-{
-	const struct config *c = g->config;
-	enum status st = ST_OK;
-	for (size_t i = 0; i < c->resource_attributes.count && !st; i++) {
-		const struct config_pair *p = &c->resource_attributes.items[i];
-		st = attributes_insert(&g->resource, p->key, p->value, e);
-		if (st)
-			return err_wrap(e, st, "resource.attributes");
-	}
-	st = attributes_insert_list(&g->resource, getenv("OTEL_RESOURCE_ATTRIBUTES"), e);
-	if (st)
-		return err_wrap(e, st, "environment variable OTEL_RESOURCE_ATTRIBUTES");
-	return c->site[0] ? attributes_insert(&g->resource, "tidegate.site", c->site, e) : ST_OK;
-}
-
 static uint64_t slots_of(const struct config *c, const int *slots, char *const *names)
 {
 	uint64_t set = 0;
@@ -271,8 +254,6 @@ static enum status start_receivers(struct gateway *g, struct err *e)
 static enum status start(struct gateway *g, struct err *e)
 {
 	enum status st = open_writer(g, e);
-	if (!st)
-		st = make_resource(g, e);
 	if (!st)
 		st = make_destinations(g, e);
 	if (st)
@@ -459,7 +440,9 @@ static int run(const char *config_path)
 		 LOG_QUOTE(g.config->queue_path));
 	for (char **w = g.config->warnings; *w; w++)
 		log_warn("config.warning", "message=%s", LOG_QUOTE(*w));
-	st = check_destinations(g.config, &e);
+	st = attributes_from_config(&g.resource, g.config, getenv("OTEL_RESOURCE_ATTRIBUTES"), &e);
+	if (!st)
+		st = check_destinations(g.config, &e);
 	bool is_usable = !st;
 	if (!st)
 		st = start(&g, &e);

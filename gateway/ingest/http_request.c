@@ -96,10 +96,10 @@ static void refuse(struct http_request *r, enum status st)
 		r->call.retry_after_s = RETRY_AFTER_S;
 }
 
-static int signal_of(const char *url)
+static int signal_of(const char *path)
 {
 	int s = 0;
-	while (s < SIGNAL_COUNT && strcmp(url, signal_http_path((enum signal)s)) != 0)
+	while (s < SIGNAL_COUNT && strcmp(path, signal_http_path((enum signal)s)) != 0)
 		s++;
 	return s;
 }
@@ -133,7 +133,7 @@ static enum status check_framing(struct http_request *r, const struct headers *h
 }
 
 /* Everything that the headers can decide, cheapest first. */
-static enum status check(struct http_request *r, const struct headers *h, const char *url,
+static enum status check(struct http_request *r, const struct headers *h, const char *path,
 			 const char *method, uint64_t length)
 {
 	struct http_server *server = r->worker->server;
@@ -143,7 +143,7 @@ static enum status check(struct http_request *r, const struct headers *h, const 
 		return err_set(e, ST_NOT_FOUND,
 			       "there is nothing at %.80s: send to /v1/traces, /v1/metrics or "
 			       "/v1/logs",
-			       url);
+			       path);
 	if (r->is_preflight)
 		return ST_OK;
 	if (strcmp(method, "POST") != 0)
@@ -165,7 +165,7 @@ static enum status check(struct http_request *r, const struct headers *h, const 
 
 static void on_done(struct ingest_call *call);
 
-static struct http_request *begin(struct http_connection *c, const char *url, const char *method,
+static struct http_request *begin(struct http_connection *c, const char *path, const char *method,
 				  struct headers *ret_headers)
 {
 	struct http_server *server = c->worker->server;
@@ -175,7 +175,7 @@ static struct http_request *begin(struct http_connection *c, const char *url, co
 	r->worker = c->worker;
 	r->connection = c;
 	r->mhd = c->mhd;
-	r->signal = signal_of(url);
+	r->signal = signal_of(path);
 	r->call.signal = (enum signal)(r->signal % SIGNAL_COUNT);
 	r->call.transport = "http";
 	r->call.done = on_done;
@@ -358,10 +358,11 @@ static enum MHD_Result on_headers(struct http_connection *c, const char *url, co
 				  struct http_request **slot)
 {
 	struct headers h = { 0 };
-	struct http_request *r = *slot = begin(c, url, method, &h);
+	const char *path = http_target_path(url);
+	struct http_request *r = *slot = begin(c, path, method, &h);
 	enum status st = check_framing(r, &h, &r->length);
 	if (!st)
-		st = check(r, &h, url, method, r->length);
+		st = check(r, &h, path, method, r->length);
 	if (!st)
 		return MHD_YES;
 	refuse(r, st);

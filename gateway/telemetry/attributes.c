@@ -1,6 +1,6 @@
 /* attributes.c - the resource attributes that this gateway adds, encoded once at start.
  *
- * The first to set a key wins, so main inserts in the order of precedence: configuration,
+ * The first to set a key wins, so they are inserted in the order of precedence: configuration,
  * OTEL_RESOURCE_ATTRIBUTES, the site. Each attribute is kept as the bytes of a field of Resource,
  * ready to be copied behind the attributes that a client sent.
  *
@@ -140,6 +140,23 @@ enum status attributes_insert_list(struct attributes *a, const char *list, struc
 		st = attributes_insert(a, parsed.items[i].key, parsed.items[i].value, e);
 	attributes_done(&parsed);
 	return st;
+}
+
+enum status attributes_from_config(struct attributes *a, const struct config *c, const char *list,
+				   struct err *e)
+{
+	enum status st = ST_OK;
+	for (size_t i = 0; i < c->resource_attributes.count && !st; i++) {
+		const struct config_pair *p = &c->resource_attributes.items[i];
+		st = attributes_insert(a, p->key, p->value, e);
+	}
+	if (st)
+		return err_wrap(e, st, "resource.attributes");
+	st = attributes_insert_list(a, list, e);
+	if (st)
+		return err_wrap(e, st, "environment variable OTEL_RESOURCE_ATTRIBUTES");
+	st = c->site[0] ? attributes_insert(a, "tidegate.site", c->site, e) : ST_OK;
+	return st ? err_wrap(e, st, "site") : ST_OK;
 }
 
 void attributes_done(struct attributes *a)

@@ -4,6 +4,7 @@
 #define TELEMETRY_ATTRIBUTES_H
 
 #include "gateway/base/buf.h"
+#include "gateway/base/config.h"
 
 enum { ATTRIBUTES_MAX = 64 };
 
@@ -27,6 +28,10 @@ MUST_USE enum status attributes_insert(struct attributes *a, const char *key, co
  * specification, "Specifying resource information via an environment variable"). A bad list is
  * refused whole, as the specification asks. NULL is an empty list. */
 MUST_USE enum status attributes_insert_list(struct attributes *a, const char *list, struct err *e);
+/* All that a gateway of this configuration adds, in the order of precedence: resource.attributes,
+ * OTEL_RESOURCE_ATTRIBUTES (list, may be NULL), site. The error begins with what is wrong. */
+MUST_USE enum status attributes_from_config(struct attributes *a, const struct config *c,
+					    const char *list, struct err *e);
 void attributes_done(struct attributes *a);
 
 #endif

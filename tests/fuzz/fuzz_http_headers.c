@@ -37,6 +37,13 @@ static void check_length(const char *value)
 	}
 }
 
+static void check_target(const char *value)
+{
+	const char *path = http_target_path(value);
+	CHECK(path == value || path[0] == '/');
+	CHECK(value[0] != '/' || path == value);
+}
+
 static void check_origin(const char *value)
 {
 	static const char *const origins[] = { "https://*.a.example", "http://localhost:*",
@@ -53,7 +60,7 @@ static void check_origin(const char *value)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const checks[])(const char *) = { check_media, check_encoding, check_length,
-							check_origin };
+							check_origin, check_target };
 	if (size == 0)
 		return 0;
 	char *value = calloc(1, size);

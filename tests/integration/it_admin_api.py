@@ -147,6 +147,7 @@ def test_a_batch_shows_every_record_decoded(gateway, signal, count):
     ("/api/v1/batches?state=gone", 400, "allowed is ready or dead"),
     ("/api/v1/batches?state", 400, "state"),
     ("/api/v1/batches?limit=501", 400, "from 1 to 500"),
+    ("/api/v1/batches?limit=1&limit=2", 400, "limit is given twice"),
     ("/api/v1/batches?service=a%00b", 400, "NUL"),
     ("/api/v1/batches?destination=nowhere", 404, 'no destination "nowhere"'),
     ("/api/v1/status?x=1", 400, "takes none"),

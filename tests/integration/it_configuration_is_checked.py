@@ -68,6 +68,16 @@ def refused(path, content, says, env=None, commands=("check-config", "run")):
     return done.stderr
 
 
+def refused_later(gateway, says, env=None):
+    """The file can be read, and what it comes to is wrong: the log of run says it, with the queue not touched."""
+    assert gateway.wait_exit() == CONFIG
+    [failed] = gateway.events("gateway.start.failed")
+    assert re.search(says, failed["error"]), failed
+    assert not gateway.queue_path.exists()
+    done = tidegate("check-config", gateway.config_path, env)
+    assert (done.returncode, done.stdout, done.stderr) == (CONFIG, "", f"tidegate: {failed['error']}\n")
+
+
 def test_the_page_has_every_option():
     rows = re.findall(r'^OPT\((\w+), \w+, "([\w.]+)"', (ROOT / "schema" / "config.def").read_text(), re.M)
     parts = {"GLOBAL": "", "DESTINATION": "destinations", "UPLINK": "uplinks"}
@@ -202,6 +212,24 @@ def test_a_value_of_the_environment_is_checked_like_any_other_and_secrets_are_no
     said = refused(path, "destinations:\n  a: {kind: loki, endpoint: '${URL}'}\n", ":2:29: destination a: endpoint is no URL",
                    {"URL": "//me:hush@h"})
     assert "hush" not in said
+
+
+@pytest.mark.parametrize("attributes,says", [
+    ("host.name", 'environment variable OTEL_RESOURCE_ATTRIBUTES: "host.name" is not key=value'),
+    ("a=%zz", "OTEL_RESOURCE_ATTRIBUTES: .*bad %-escape"),
+    ("=a", "OTEL_RESOURCE_ATTRIBUTES: .*empty key"),
+    (",".join(f"key.{i}=v" for i in range(65)), "OTEL_RESOURCE_ATTRIBUTES: more than 64 resource attributes"),
+])
+def test_resource_attributes_of_the_environment(tmp_path, attributes, says):
+    env = {"OTEL_RESOURCE_ATTRIBUTES": attributes}
+    gateway = Gateway(tmp_path, env=env, expect=["gateway.start.failed"]).launch()
+    refused_later(gateway, says, env)
+
+
+def test_more_resource_attributes_than_there_may_be(tmp_path):
+    many = {f"key.{i}": "value" for i in range(65)}
+    gateway = Gateway(tmp_path, {"resource": {"attributes": many}}, expect=["gateway.start.failed"]).launch()
+    refused_later(gateway, r":\d+:\d+: resource\.attributes: more than 64 resource attributes")
 
 
 # ---- what belongs together ----

@@ -49,6 +49,15 @@ def test_spellings_of_a_coding(gateway, value):
     assert_stored_once(gateway, ids)
 
 
+@pytest.mark.parametrize("target", ["http://gateway:4318/v1/logs", "HTTP://[::1]/v1/logs?x=1"])
+def test_a_target_in_the_form_for_proxies(gateway, target):
+    ids = otlp.new_ids(1)
+    with RawClient(gateway) as client:
+        client.request(path=target, body=otlp.logs(ids).SerializeToString())
+        assert client.answer().status == 200
+    assert_stored_once(gateway, ids)
+
+
 def test_several_gzip_members_are_one_body(gateway):
     ids = otlp.new_ids(2)
     body = b"".join(otlp.compress("gzip", otlp.logs([i]).SerializeToString()) for i in ids)

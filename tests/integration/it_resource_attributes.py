@@ -3,7 +3,6 @@ of precedence, and never replace what the client has set."""
 import pytest
 
 from tests.support import otlp
-from tests.support.gateway import Gateway
 
 CONFIG = {"site": "plant-7",
           "resource": {"attributes": {"deployment.environment.name": "production", "service.name": "never"}}}
@@ -43,9 +42,3 @@ def test_what_the_client_has_set_stays(start_gateway):
     site.key, site.value.string_value = "tidegate.site", "elsewhere"
     assert otlp.post(gateway, "logs", request).ok
     assert queued_resources(gateway) == [{**WANT, "tidegate.site": "elsewhere"}]
-
-
-def test_a_list_that_cannot_be_read_is_told_at_the_start(tmp_path):
-    gateway = Gateway(tmp_path, env={"OTEL_RESOURCE_ATTRIBUTES": "host.name"}, expect=[r"level=fatal"]).launch()
-    assert gateway.wait_exit() == 1
-    assert "OTEL_RESOURCE_ATTRIBUTES" in gateway.log_text() and "is not key=value" in gateway.log_text()

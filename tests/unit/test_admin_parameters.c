@@ -14,10 +14,9 @@ START_TEST(right_values_reach_the_filter)
 	static const struct {
 		const char *name;
 		const char *value;
-	} given[] = { { "state", "dead" },      { "destination", "central" }, { "signal", "logs" },
-		      { "class", "critical" },  { "service", "a b&c" },       { "min_age", "10m" },
-		      { "max_age", "2d" },      { "limit", "500" },           { "cursor", "77" },
-		      { "service", "checkout" } };
+	} given[] = { { "state", "dead" },     { "destination", "central" }, { "signal", "logs" },
+		      { "class", "critical" }, { "service", "a b&c" },       { "min_age", "10m" },
+		      { "max_age", "2d" },     { "limit", "500" },           { "cursor", "77" } };
 	parameters_init(&p);
 	ck_assert_int_eq(p.filter.limit, PARAMETERS_LIMIT_DEFAULT);
 	now_fake(1000000 * NS_PER_S, 0);
@@ -30,12 +29,27 @@ START_TEST(right_values_reach_the_filter)
 	ck_assert_str_eq(p.filter.destination, "central");
 	ck_assert_str_eq(p.filter.signal, "logs");
 	ck_assert_str_eq(p.filter.class, "critical");
-	ck_assert_str_eq(p.filter.service, "checkout");
+	ck_assert_str_eq(p.filter.service, "a b&c");
 	ck_assert_int_eq(p.filter.limit, 500);
 	ck_assert_int_eq(p.filter.after_id, 77);
 	ck_assert_int_eq(p.filter.received_to_ns, (1000000 - 600) * NS_PER_S);
 	ck_assert_int_eq(p.filter.received_from_ns, (1000000 - 172800) * NS_PER_S);
 	parameters_done(&p);
+	parameters_done(&p);
+}
+END_TEST
+
+START_TEST(a_parameter_stands_once_and_an_option_may_be_overridden)
+{
+	struct parameters p;
+	struct err e = { 0 };
+	parameters_init(&p);
+	EXPECT_OK(parameters_set(&p, PARAMETERS_BATCHES, "service", "a", &e));
+	EXPECT_STATUS(parameters_set(&p, PARAMETERS_BATCHES, "service", "b", &e), ST_INVALID);
+	ck_assert_str_eq(e.text, "service is given twice");
+	p.is_command_line = true;
+	EXPECT_OK(parameters_set(&p, PARAMETERS_BATCHES, "service", "b", &e));
+	ck_assert_str_eq(p.filter.service, "b");
 	parameters_done(&p);
 }
 END_TEST
@@ -224,6 +238,7 @@ int main(void)
 {
 	const TTest *const cases[] = {
 		right_values_reach_the_filter,
+		a_parameter_stands_once_and_an_option_may_be_overridden,
 		an_age_beyond_the_epoch_is_no_bound_in_the_future,
 		wrong_values_are_named_with_what_is_allowed,
 		only_the_right_bearer_token_opens,
