@@ -83,6 +83,10 @@ static const struct row rows[] = {
 	  "no credentials, or wrong ones: auth.basic, auth.bearer or headers" },
 	{ GRPC, 7, 7, NULL, NULL, "the credentials are known but may not write" },
 	{ GRPC, 1, 16, NULL, NULL, "the status is the backend's: its log may say more" },
+	{ GRPC, 0, 0, "ALPN h2", NULL,
+	  "gRPC needs HTTP/2: use kind otlp_http, or the port for gRPC (mostly 4317); a proxy on "
+	  "the "
+	  "way must let HTTP/2 through" },
 	{ GRPC, 0, 0, "TLS", NULL,
 	  "for a server without TLS write http:// before host:port (or tls.insecure: true); for a "
 	  "private authority set tls.ca_file" },

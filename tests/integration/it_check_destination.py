@@ -216,6 +216,13 @@ def test_https_to_a_port_without_tls_and_the_other_way_round(tmp_path, pki):
         check(tmp_path, http(sink.url.replace("https:", "http:")), "--timeout", "2", code=REFUSED)
 
 
+def test_a_server_that_speaks_tls_and_no_http2(tmp_path, pki):
+    with tls_sink(pki, "good") as sink:
+        destination = {"kind": "otlp_grpc", "endpoint": sink.url, "tls": {"ca_file": str(pki / "site-ca.pem")}}
+        said = check(tmp_path, destination, code=REFUSED)
+        assert "does not speak HTTP/2" in said and "use kind otlp_http" in said and "without TLS" not in said
+
+
 def test_a_server_that_hangs(tmp_path):
     with Listener() as listener:
         url = f"http://127.0.0.1:{listener.port}"
