@@ -19,7 +19,8 @@
  * still told that there is no room for its message, and a health check still answered. Past it
  * streams are refused for a retry, and connections that do not read are closed.
  *
- * Floods: nghttp2 bounds streams, settings, acknowledgements, continuations and the rate of resets.
+ * Floods: nghttp2 bounds streams, settings, acknowledgements and the rate of resets. Pieces of a
+ * header are bounded here: distributions still install an nghttp2 that does not (CVE-2024-28182).
  * What remains are frames that cost little each and carry nothing: control_cost counts them and a
  * request pays for them, because clients that measure bandwidth send a ping for each answer.
  *
@@ -45,6 +46,7 @@ enum {
 	OUT_MAX = 512 * 1024,    /* OUT_BATCH and the largest single frame */
 	OUT_PAUSE = 64 * 1024,   /* more unwritten than this: stop reading */
 	CONTROL_COST_MAX = 2000, /* frames without a request */
+	CONTINUATIONS_MAX = 8,   /* of one header: a list of HEADER_LIST_SIZE needs one */
 	ACK_QUEUE_MAX = 1000,
 	SETTINGS_MAX = 32,
 	/* What an open stream costs: the call, and nghttp2's own. */
@@ -84,6 +86,15 @@ static void look_at(struct grpc_connection *c, struct grpc_call *call)
 }
 
 /* --- what nghttp2 tells --- */
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user_data)
+{
+	(void)session;
+	struct grpc_connection *c = user_data;
+	bool is_continuation = hd->type == NGHTTP2_CONTINUATION;
+	c->continuations = is_continuation ? c->continuations + 1 : 0;
+	return c->continuations > CONTINUATIONS_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
@@ -253,6 +264,7 @@ static nghttp2_session *make_session(struct grpc_connection *c)
 	nghttp2_option *option;
 	nghttp2_session *session;
 	CHECK(nghttp2_session_callbacks_new(&callbacks) == 0);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);

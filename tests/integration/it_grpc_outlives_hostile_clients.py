@@ -123,8 +123,9 @@ def test_rapid_resets_end_their_connection(start_gateway):
 def test_a_continuation_flood_ends_its_connection(start_gateway):
     gateway = start_gateway()
     head = frame(1, 0, 1, b"\x82" * 10)
-    said = talk(gateway, PREFACE + frame(4, 0, 0) + head, frame(9, 0, 1, b"\x82" * 100) * 10_000)
-    assert said is not None
+    # The end comes with the ninth piece, whether or not nghttp2 has a limit of its own.
+    for pieces in (9, 10_000):
+        assert talk(gateway, PREFACE + frame(4, 0, 0) + head, frame(9, 0, 1, b"\x82" * 100) * pieces) is not None
     assert_serves(gateway)
 
 
