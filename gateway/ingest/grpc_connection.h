@@ -21,11 +21,11 @@ struct grpc_connection {
 	LIST_HEAD(, grpc_call) calls;
 	struct buf out; /* made by nghttp2, not yet written */
 	size_t out_sent;
-	size_t charged_bytes;   /* for out, while the peer does not take it */
-	size_t held_bytes;      /* complete messages that are not answered yet */
-	size_t owed_bytes;      /* received, but not given back to the connection's window */
-	unsigned control_cost;  /* frames that carry no request, since the last request */
-	unsigned continuations; /* of the header that comes in */
+	size_t charged_bytes;  /* for out, while the peer does not take it */
+	size_t held_bytes;     /* complete messages that are not answered yet */
+	size_t owed_bytes;     /* received, but not given back to the connection's window */
+	unsigned control_cost; /* frames that carry no request, since the last request */
+	size_t unheard_bytes;  /* received since the last whole frame or piece of data */
 	int64_t opened_ns;
 	int64_t idle_since_ns; /* when the last call ended */
 	int64_t written_ns;    /* when output last moved */
