@@ -235,6 +235,8 @@ enum status redrive_call(const struct redrive_call *c, struct buf *out, struct e
 			  .slice_max = SLICE_FIRST,
 			  .left = p->max_batches ? p->max_batches : INT64_MAX };
 	w.selector.state = is_second ? DELIVERY_DEAD : c->state;
+	/* Where either is broken off, what is urgent shall be the part that is safe. */
+	w.selector.is_least_urgent_first = c->action == REDRIVE_PURGE;
 	enum status st = find_destinations(&w, e);
 	if (st)
 		return st;

@@ -6,8 +6,9 @@
  * writer nothing. What changes the queue (storage/redrive.c) gets ids from here and looks again
  * within its transaction, so a row that moved meanwhile is left alone.
  *
- * The cursor is a batch id, with the class above it where rows are read by class: ids stay far
- * below 2^56 (a file that follows a damaged one begins at the microseconds since 1970).
+ * Ready ones are read class by class. The cursor is a batch id, with the number of classes that are
+ * done above it: ids stay far below 2^56 (a file that follows a damaged one begins at the
+ * microseconds since 1970).
  *
  * Groups are gathered in a table of INSPECT_GROUPS_MAX; what finds no place there counts for the
  * sum alone. Backends have few reasons once the numbers are out of them (storage/reason.c). */
@@ -25,7 +26,7 @@ enum { WINDOW_ROWS = 2000, CLASS_SHIFT = 56 };
 
 /* Times as the clocks of their boots were corrected to. */
 #define OWED_COLUMNS                                                                   \
-	"SELECT q.batch_id, q.priority, b.signal, b.class, b.service, b.preview, "     \
+	"SELECT q.batch_id, b.signal, b.class, b.service, b.preview, "                 \
 	"q.last_error, q.last_status, q.records, b.stored_bytes, q.attempts, "         \
 	"coalesce(a.offset_ns + q.last_mono, q.last_attempt_at), "                     \
 	"coalesce(t.offset_ns + b.received_mono, b.received_at) FROM deliveries q "    \
@@ -34,8 +35,8 @@ enum { WINDOW_ROWS = 2000, CLASS_SHIFT = 56 };
 	"WHERE q.destination_id = ?1 "
 
 static const char ready_sql[] =
-	OWED_COLUMNS "AND q.state = 'ready' AND (q.priority, q.batch_id) > (?2, ?3) "
-		     "ORDER BY q.priority, q.batch_id LIMIT ?4";
+	OWED_COLUMNS "AND q.state = 'ready' AND q.priority = ?2 AND q.batch_id > ?3 "
+		     "ORDER BY q.batch_id LIMIT ?4";
 static const char dead_sql[] = OWED_COLUMNS "AND q.state = 'dead' AND ?2 = 0 AND q.batch_id > ?3 "
 					    "ORDER BY q.batch_id LIMIT ?4";
 static const char one_sql[] = OWED_COLUMNS "AND q.state = ?2 AND q.batch_id = ?3 LIMIT ?4";
@@ -85,17 +86,17 @@ static void read_owed(const struct walk *w, sqlite3_stmt *stmt, struct inspect_o
 	*o = (struct inspect_owed){
 		.batch_id = sqlite3_column_int64(stmt, 0),
 		.destination = w->s->destination,
-		.signal = inspect_text(stmt, 2),
-		.class = inspect_text(stmt, 3),
-		.service = inspect_text(stmt, 4),
-		.preview = inspect_text(stmt, 5),
-		.error = inspect_text(stmt, 6),
-		.status = sqlite3_column_int(stmt, 7),
-		.records = sqlite3_column_int64(stmt, 8),
-		.bytes = sqlite3_column_int64(stmt, 9),
-		.attempts = sqlite3_column_int64(stmt, 10),
-		.last_attempt_at_ns = sqlite3_column_int64(stmt, 11),
-		.received_at_ns = sqlite3_column_int64(stmt, 12),
+		.signal = inspect_text(stmt, 1),
+		.class = inspect_text(stmt, 2),
+		.service = inspect_text(stmt, 3),
+		.preview = inspect_text(stmt, 4),
+		.error = inspect_text(stmt, 5),
+		.status = sqlite3_column_int(stmt, 6),
+		.records = sqlite3_column_int64(stmt, 7),
+		.bytes = sqlite3_column_int64(stmt, 8),
+		.attempts = sqlite3_column_int64(stmt, 9),
+		.last_attempt_at_ns = sqlite3_column_int64(stmt, 10),
+		.received_at_ns = sqlite3_column_int64(stmt, 11),
 	};
 }
 
@@ -110,6 +111,27 @@ static bool is_wanted(const struct walk *w, struct inspect_owed *o)
 	return !s->reason || strcmp(o->reason, w->reason) == 0;
 }
 
+static int64_t classes_done(const struct walk *w)
+{
+	return w->cursor >> CLASS_SHIFT;
+}
+
+/* The class whose turn it is; the dead are read without. */
+static int64_t class_of_window(const struct walk *w)
+{
+	int64_t done = classes_done(w);
+	return w->s->is_least_urgent_first ? RECORD_CLASS_COUNT - 1 - done : done;
+}
+
+static bool skip_to_next_class(struct walk *w)
+{
+	bool has_next = w->s->state == DELIVERY_READY && !w->s->batch_id &&
+			classes_done(w) < RECORD_CLASS_COUNT - 1;
+	if (has_next)
+		w->cursor = (classes_done(w) + 1) << CLASS_SHIFT;
+	return has_next;
+}
+
 static enum status bind_window(const struct walk *w, sqlite3_stmt *stmt, struct err *e)
 {
 	const struct inspect_selector *s = w->s;
@@ -117,7 +139,8 @@ static enum status bind_window(const struct walk *w, sqlite3_stmt *stmt, struct 
 	if (s->batch_id)
 		rc |= sqlite3_bind_text(stmt, 2, delivery_state_text(s->state), -1, SQLITE_STATIC);
 	else
-		rc |= sqlite3_bind_int64(stmt, 2, w->cursor >> CLASS_SHIFT);
+		rc |= sqlite3_bind_int64(stmt, 2,
+					 s->state == DELIVERY_READY ? class_of_window(w) : 0);
 	rc |= sqlite3_bind_int64(stmt, 3, s->batch_id ? s->batch_id : w->cursor & ID_MASK);
 	rc |= sqlite3_bind_int(stmt, 4, WINDOW_ROWS);
 	return rc == SQLITE_OK ? ST_OK : inspect_fail(w->in, SQLITE_ERROR, e);
@@ -133,9 +156,8 @@ static enum status visit_rows(struct walk *w, sqlite3_stmt *stmt, struct err *e)
 		if (st)
 			break;
 		struct inspect_owed o;
-		int64_t class = w->s->state == DELIVERY_READY ? sqlite3_column_int64(stmt, 1) : 0;
 		read_owed(w, stmt, &o);
-		w->cursor = class << CLASS_SHIFT | (o.batch_id & ID_MASK);
+		w->cursor = classes_done(w) << CLASS_SHIFT | (o.batch_id & ID_MASK);
 		n++;
 		if (!is_wanted(w, &o))
 			continue;
@@ -160,6 +182,8 @@ static enum status walk_window(struct walk *w, struct err *e)
 		st = visit_rows(w, stmt, e);
 	(void)sqlite3_finalize(stmt);
 	inspect_end(w->in);
+	if (st == ST_END && skip_to_next_class(w))
+		return ST_OK;
 	return w->s->batch_id && !st ? ST_END : st;
 }
 

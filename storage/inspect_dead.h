@@ -17,7 +17,8 @@ struct inspect_selector {
 	int status; /* 0: those that got no answer */
 	const char *signal;
 	const char *class;
-	int64_t received_to_ns; /* inclusive */
+	int64_t received_to_ns;     /* inclusive */
+	bool is_least_urgent_first; /* the order of ready ones; else the most urgent class */
 };
 
 /* Texts are borrowed until the callback returns; NULL where the column is. */
@@ -48,7 +49,7 @@ MUST_USE enum status inspect_held(struct inspect *in, int64_t destination_id, ch
 				  size_t kind_size, unsigned *ret_signals, struct err *e);
 
 /* Visits up to max deliveries behind *cursor (0: from the front; otherwise opaque), each once, in
- * the order of their ids, for ready ones by class first. *cursor moves to the last that was looked
+ * the order of their ids, ready ones class by class. *cursor moves to the last that was looked
  * at, and is 0 at the end; it may be set with fewer than max visited, where the time was up. Short
  * read transactions: a walk never starves a checkpoint. */
 MUST_USE enum status inspect_owed(struct inspect *in, const struct inspect_selector *s,

@@ -162,6 +162,39 @@ START_TEST(pages_meet_over_classes)
 }
 END_TEST
 
+/* What begins is what is left over where the walk is broken off. */
+START_TEST(ready_ones_come_by_class_from_either_end)
+{
+	static const struct {
+		bool is_least_urgent_first;
+		int64_t ids[6];
+	} cases[] = { { false, { 2, 5, 3, 6, 1, 4 } }, { true, { 1, 4, 3, 6, 2, 5 } } };
+	begin();
+	for (int i = 0; i < 2; i++) {
+		put(SIGNAL_LOGS, RECORD_CLASS_INFO, A);
+		put(SIGNAL_LOGS, RECORD_CLASS_CRITICAL, A);
+		put(SIGNAL_LOGS, RECORD_CLASS_WARNING, A);
+	}
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		const struct inspect_selector s = { .destination = "alpha",
+						    .is_least_urgent_first =
+							    cases[k].is_least_urgent_first };
+		for (size_t max = 1; max <= 6; max++) {
+			struct chosen c;
+			int64_t cursor = 0;
+			size_t n = 0;
+			do {
+				(void)choose_behind(&c, &s, &cursor, max);
+				for (size_t i = 0; i < c.r.count; i++)
+					ck_assert_int_eq(c.r.batch_ids[i], cases[k].ids[n++]);
+			} while (cursor);
+			ck_assert_uint_eq(n, 6);
+		}
+	}
+	end();
+}
+END_TEST
+
 START_TEST(a_replayed_dead_letter_is_ready_and_keeps_its_history)
 {
 	struct chosen c;
@@ -274,6 +307,7 @@ int main(void)
 		a_selector_chooses_by_each_of_its_fields,
 		ages_go_by_the_corrected_clock,
 		pages_meet_over_classes,
+		ready_ones_come_by_class_from_either_end,
 		a_replayed_dead_letter_is_ready_and_keeps_its_history,
 		a_purge_is_counted_and_written_into_the_ledger,
 		a_move_keeps_the_state_and_gives_nothing_twice,
