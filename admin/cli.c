@@ -237,10 +237,13 @@ static enum exit_code usage_error(const struct command *c, const char *what, con
 	return EXIT_CODE_USAGE;
 }
 
-/* getopt says where it is, and not always what: "-abc" is one argument with several. */
+/* getopt says where it is, and for letters which: "-abc" is one argument with several. */
 static enum exit_code unknown_option(const struct command *c, const struct option_table *t,
 				     const char *given)
 {
+	const char letter[] = { '-', (char)optopt, '\0' };
+	if (strncmp(given, "--", 2) != 0 && optopt)
+		given = letter;
 	const char *names[COMMON + CLI_PARAMETERS_MAX];
 	char name[80];
 	size_t count = 0;
@@ -282,6 +285,13 @@ static enum exit_code take_number(const struct command *c, const char *name, con
 	return EXIT_CODE_DONE;
 }
 
+/* Empty is a variable of the shell that is not set, and would mean another gateway or file. */
+static enum exit_code take_place(const struct command *c, const char *name, const char **ret)
+{
+	*ret = optarg;
+	return optarg[0] ? EXIT_CODE_DONE : usage_error(c, "an empty value for ", name);
+}
+
 static enum exit_code take_option(const struct command *c, const struct option_table *t, int letter,
 				  char **argv, struct cli_options *o)
 {
@@ -296,17 +306,14 @@ static enum exit_code take_option(const struct command *c, const struct option_t
 	case 'w':
 		return take_number(c, "--timeout", optarg, &o->timeout_s);
 	case 'c':
-		o->config = optarg;
-		return EXIT_CODE_DONE;
+		return take_place(c, "--config", &o->config);
 	case 'e':
-		o->endpoint = optarg;
-		return EXIT_CODE_DONE;
+		return take_place(c, "--endpoint", &o->endpoint);
 	case 't':
 		o->token = optarg;
 		return EXIT_CODE_DONE;
 	case 'q':
-		o->queue = optarg;
-		return EXIT_CODE_DONE;
+		return take_place(c, "--queue", &o->queue);
 	case 'o':
 		o->is_json = strcmp(optarg, "json") == 0;
 		return o->is_json || strcmp(optarg, "table") == 0 ?

@@ -223,8 +223,11 @@ enum exit_code cli_dead_export(const struct cli_options *o)
 	if (st == ST_UNAVAILABLE && p.queue) {
 		rc = export_file(&p, o);
 	} else if (st) {
-		rc = st == ST_UNAVAILABLE ? EXIT_CODE_NOT_FOUND : EXIT_CODE_FAILED;
-		(void)fprintf(stderr, "tidegate: %s\n", err_text(&e, st));
+		rc = st == ST_UNAVAILABLE ? EXIT_CODE_NOT_FOUND :
+		     st == ST_INVALID     ? EXIT_CODE_USAGE :
+					    EXIT_CODE_FAILED;
+		(void)fprintf(stderr, "tidegate: %s%s\n", st == ST_INVALID ? "--endpoint: " : "",
+			      err_text(&e, st));
 	} else if (code != 200) {
 		json_t *document = cli_parse(&error);
 		rc = cli_read_answer(p.endpoint, code, document);

@@ -33,8 +33,11 @@ static enum status base_url(const char *endpoint, struct buf *url, struct err *e
 {
 	char host[256];
 	char port[16];
+	size_t n = strlen(endpoint);
+	while (n > 0 && endpoint[n - 1] == '/')
+		n--; /* paths begin with one */
 	if (strstr(endpoint, "://"))
-		return buf_append_str(url, endpoint);
+		return buf_append(url, bytes_of(endpoint, n));
 	enum status st = net_split(endpoint, host, sizeof(host), port, sizeof(port), e);
 	if (st)
 		return st;

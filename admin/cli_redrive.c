@@ -160,11 +160,12 @@ struct replay {
 	struct cli_plan plan;
 	char *query; /* "?destination=..." */
 	json_t *body;
-	int64_t dead; /* records, at the start */
+	int64_t dead; /* records, at the start; -1: too many to be counted */
 	struct totals few;
 	struct totals rest;
 };
 
+/* -1 where the gateway could not count them all in its time. */
 static enum exit_code count_dead(struct replay *r, int64_t *ret)
 {
 	char path[1024];
@@ -172,7 +173,9 @@ static enum exit_code count_dead(struct replay *r, int64_t *ret)
 	(void)snprintf(path, sizeof(path), "/api/v1/dead-letters?%s", r->query);
 	enum exit_code rc = cli_call(&r->plan, path, NULL, &answer);
 	if (rc == EXIT_CODE_DONE)
-		*ret = number_of(answer, "records");
+		*ret = json_is_true(json_object_get(answer, "is_complete")) ?
+			       number_of(answer, "records") :
+			       -1;
 	json_decref(answer);
 	return rc;
 }
@@ -260,6 +263,13 @@ static enum exit_code judge_few(struct replay *r)
 			      "%zu of them still wait after %d s: is the destination up? "
 			      "(tidegate status); the rest stays dead\n",
 			      waiting, r->o->timeout_s);
+		return EXIT_CODE_ATTENTION;
+	}
+	if (dead < 0 || r->dead < 0) {
+		(void)fprintf(progress(r),
+			      "none of them waits any more, but there are too many dead letters to "
+			      "count, so what became of them is not known: look at one (tidegate "
+			      "show ID), and replay with --all; the rest stays dead\n");
 		return EXIT_CODE_ATTENTION;
 	}
 	if (again > 0) {

@@ -47,9 +47,9 @@ enum exit_code cli_plan_make(const struct cli_options *o, struct cli_plan *p)
 	p->queue = o->queue ? copy_or_null(o->queue) :
 		   is_named ? NULL :
 			      copy_or_null(c->queue_path);
-	p->token = o->token    ? copy_or_null(o->token) :
-		   environment ? copy_or_null(environment) :
-				 copy_or_null(c->admin_token);
+	p->token = o->token                      ? copy_or_null(o->token) :
+		   environment && environment[0] ? xstrdup(environment) :
+						   copy_or_null(c->admin_token);
 	p->capacity_bytes = o->config ? c->queue_max_size : 0;
 	config_free(c);
 	return EXIT_CODE_DONE;
@@ -65,6 +65,8 @@ static const char *hint_of_http(int code)
 		return "give --token, TIDEGATE_ADMIN_TOKEN, or the gateway's --config";
 	case 404:
 		return "tidegate status shows destinations and uplinks, tidegate queue the batches";
+	case 421:
+		return "give --endpoint with 127.0.0.1 or localhost, or set admin.token";
 	case 409:
 		return "tidegate status shows which destinations are configured";
 	case 413:

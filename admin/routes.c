@@ -372,6 +372,10 @@ const char *route_hint(const struct route *r, enum status st)
 	case ST_DENIED:
 		return "send the header Authorization: Bearer TOKEN with the admin.token of the "
 		       "configuration";
+	case ST_MISDIRECTED:
+		return "ask for 127.0.0.1 or localhost, or set admin.token: any web page can have "
+		       "a "
+		       "name of its own lead here";
 	case ST_TOO_LARGE:
 		return r && r->is_change ? "what a call changes is selected by a few words "
 					   "(docs/admin-api.md), not by a list" :

@@ -25,6 +25,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/net.h"
 #include "gateway/base/now.h"
+#include "gateway/base/url.h"
 #include "gateway/base/xalloc.h"
 
 enum {
@@ -80,7 +81,7 @@ static enum status check_access(const struct admin *a, struct MHD_Connection *co
 			       err_set(e, ST_DENIED, "this call wants the admin token");
 	return auth_is_local_host(header(con, MHD_HTTP_HEADER_HOST)) ?
 		       ST_OK :
-		       err_set(e, ST_DENIED,
+		       err_set(e, ST_MISDIRECTED,
 			       "without admin.token only requests to localhost or an address are "
 			       "answered, and the Host header names another");
 }
@@ -97,7 +98,8 @@ static enum MHD_Result read_argument(void *ctx, enum MHD_ValueKind kind, const c
 {
 	(void)kind;
 	struct query *q = ctx;
-	if (strlen(key) != key_size || (value && strlen(value) != value_size))
+	if (strlen(key) != key_size || (value && strlen(value) != value_size) ||
+	    strstr(key, "%00") || (value && strstr(value, "%00")))
 		q->st = err_set(q->e, ST_INVALID, "a parameter holds a NUL byte");
 	else
 		q->st = parameters_set(q->parameters, q->set, key, value, q->e);
@@ -378,7 +380,12 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 	if (c.parameters.is_otlp)
 		type = "application/x-protobuf";
 	enum MHD_Result queued = MHD_NO;
-	if (!st && route && c.stream.next) {
+	bool is_stream = !st && route && c.stream.next;
+	if (is_stream && strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
+		/* libmicrohttpd 0.9.75 would send the last chunk behind the head. */
+		c.stream.end(c.stream.ctx);
+		queued = reply(con, st, type, route, &c.out);
+	} else if (is_stream) {
 		queued = reply_stream(a, con, route, &c.stream);
 	} else {
 		if (st && !(is_open && c.out.n > 0)) {
@@ -392,6 +399,14 @@ static enum MHD_Result respond(struct admin *a, struct MHD_Connection *con, stru
 	return queued;
 }
 
+/* An encoded NUL stays as it is: decoded, it would be the end of the path. */
+static size_t unescape(void *ctx, struct MHD_Connection *con, char *text)
+{
+	(void)ctx;
+	(void)con;
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char *path,
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **state)
@@ -399,7 +414,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *con, const char 
 	(void)version;
 	struct admin *a = ctx;
 	if (!*state)
-		return begin(a, con, path, method, state);
+		return begin(a, con, url_target_path(path), method, state);
 	if (*upload_size)
 		return read_body(*state, upload, upload_size);
 	return respond(a, con, *state, method);
@@ -445,7 +460,8 @@ static enum status start_daemon(struct admin *a, const char *endpoint, struct er
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY,
-		MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_END);
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_THREAD_STACK_SIZE,
+		(size_t)THREAD_STACK, MHD_OPTION_END);
 	if (a->daemon)
 		return ST_OK;
 	(void)close(fd);

@@ -203,7 +203,7 @@ static enum status write_sample(struct buf *out, enum metric m, const struct ser
 	if (st)
 		return st;
 	return floor(v) == v && fabs(v) < 9e15 ? buf_printf(out, " %.0f\n", v) :
-						 buf_printf(out, " %.9g\n", v);
+						 buf_printf(out, " %.15g\n", v);
 }
 
 static enum status write_histogram(struct buf *out, enum metric m, const struct series *s)

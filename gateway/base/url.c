@@ -25,3 +25,12 @@ struct bytes url_host(const char *url)
 	struct bytes user = url_user(url);
 	return user.p ? bytes_of(user.p + user.n + 1, all.n - user.n - 1) : all;
 }
+
+const char *url_target_path(const char *target)
+{
+	const char *authority = strcasestr(target, "://");
+	if (!authority || (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)))
+		return target;
+	const char *path = strchr(authority + 3, '/');
+	return path ? path : "/";
+}

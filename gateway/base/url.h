@@ -13,4 +13,8 @@ struct bytes url_user(const char *url);
 /* "host:port" or "host" of it. p is NULL where there is no ://. */
 struct bytes url_host(const char *url);
 
+/* The path of a request's target: itself, or what stands behind scheme and authority in the form
+ * that is meant for proxies and that servers must take too (RFC 9112, 3.2.2). */
+const char *url_target_path(const char *target);
+
 #endif

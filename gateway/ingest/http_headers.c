@@ -167,15 +167,6 @@ enum status http_parse_encoding(const char *value, enum encoding *ret, struct er
 	return ST_OK;
 }
 
-const char *http_target_path(const char *target)
-{
-	const char *authority = strcasestr(target, "://");
-	if (!authority || (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)))
-		return target;
-	const char *path = strchr(authority + 3, '/');
-	return path ? path : "/";
-}
-
 enum status http_parse_length(const char *value, uint64_t *ret)
 {
 	size_t digits = strspn(value, "0123456789");

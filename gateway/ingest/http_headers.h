@@ -24,11 +24,6 @@ const char *http_media_text(enum http_media media);
  * no header. ST_UNSUPPORTED: unknown, or more than one coding; e names it and what is accepted. */
 MUST_USE enum status http_parse_encoding(const char *value, enum encoding *ret, struct err *e);
 
-/* The path of a request's target: itself, or what stands behind scheme and authority in the form
- * that is meant for proxies and that servers must take too (RFC 9112, 3.2.2). Points into target.
- */
-const char *http_target_path(const char *target);
-
 /* Decimal digits only (RFC 9110, 8.6). ST_INVALID: anything else; too large a number is UINT64_MAX.
  */
 MUST_USE enum status http_parse_length(const char *value, uint64_t *ret);

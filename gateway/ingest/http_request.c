@@ -38,6 +38,7 @@
 
 #include "gateway/base/container.h"
 #include "gateway/base/now.h"
+#include "gateway/base/url.h"
 #include "gateway/base/xalloc.h"
 
 /* Refused bodies are read up to twice the limit, or up to this. */
@@ -51,6 +52,7 @@ struct headers {
 	const char *encoding;
 	const char *length;
 	const char *transfer;
+	const char *host;
 	const char *origin;
 	const char *expect;
 	bool is_repeated; /* one of those that must stand once stands twice */
@@ -66,6 +68,7 @@ static const struct {
 	{ "Content-Encoding", offsetof(struct headers, encoding), true },
 	{ "Content-Length", offsetof(struct headers, length), true },
 	{ "Transfer-Encoding", offsetof(struct headers, transfer), true },
+	{ "Host", offsetof(struct headers, host), true },
 	{ "Origin", offsetof(struct headers, origin), true },
 	{ "Expect", offsetof(struct headers, expect), false },
 };
@@ -358,13 +361,14 @@ static enum MHD_Result on_headers(struct http_connection *c, const char *url, co
 				  struct http_request **slot)
 {
 	struct headers h = { 0 };
-	const char *path = http_target_path(url);
+	const char *path = url_target_path(url);
 	struct http_request *r = *slot = begin(c, path, method, &h);
 	enum status st = check_framing(r, &h, &r->length);
 	if (!st)
 		st = check(r, &h, path, method, r->length);
 	if (!st)
 		return MHD_YES;
+	r->is_preflight = false; /* this one has an answer of its own */
 	refuse(r, st);
 	clean(&r->call.err);
 	if (r->must_close || r->length > r->drain_left || h.expect)

@@ -136,6 +136,14 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
 	return NULL;
 }
 
+/* An encoded NUL stays as it is: decoded, it would be the end of the path. */
+static size_t unescape(void *cls, struct MHD_Connection *mhd, char *text)
+{
+	(void)cls;
+	(void)mhd;
+	return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static enum MHD_Result on_step(void *cls, struct MHD_Connection *mhd, const char *url,
 			       const char *method, const char *version, const char *upload,
 			       size_t *upload_size, void **slot)
@@ -366,7 +374,7 @@ static enum status init_worker(struct receive_http *r, struct worker *w, struct 
 		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
 		seconds_up(r->server.idle_timeout_ns), MHD_OPTION_NOTIFY_CONNECTION, on_connection,
 		w, MHD_OPTION_NOTIFY_COMPLETED, on_completed, w, MHD_OPTION_URI_LOG_CALLBACK,
-		on_request_line, w, MHD_OPTION_END);
+		on_request_line, w, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
 	if (!w->daemon)
 		return err_set(e, ST_IO, "cannot start the HTTP daemon: %s",
 			       errno ? strerrordesc_np(errno) : "libmicrohttpd gives no reason");

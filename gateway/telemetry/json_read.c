@@ -34,6 +34,13 @@ struct reader {
 	struct buf *out;
 	struct step path[SCAN_DEPTH_MAX + 2]; /* by depth of the message */
 	unsigned depth;
+	bool is_again; /* the scalar that comes next had a value in this message before */
+};
+
+/* What a message has had so far, bit by bit. */
+struct seen {
+	unsigned oneofs;
+	uint64_t fields; /* by number; OTLP's are below 64 */
 };
 
 static enum status read_message(struct reader *r, const struct otlp_message *m);
@@ -210,7 +217,7 @@ static enum status read_string(struct reader *r, const struct otlp_field *f)
 		st = decode_bytes(r, f, open.start);
 	if (st)
 		return st;
-	if (r->out->n == open.start && !f->oneof && !f->is_repeated) {
+	if (r->out->n == open.start && !f->oneof && !f->is_repeated && !r->is_again) {
 		buf_truncate(r->out, before); /* proto3's default is not written */
 		return ST_OK;
 	}
@@ -243,7 +250,7 @@ static enum status read_single(struct reader *r, const struct otlp_field *f)
 	if (f->wire_type == WIRE_LEN)
 		return read_string(r, f);
 	enum status st = read_bits(r, f, &bits);
-	if (st || (bits == 0 && !f->oneof))
+	if (st || (bits == 0 && !f->oneof && !r->is_again))
 		return st;
 	st = wire_put_tag(r->out, f->number, f->wire_type);
 	return st ? st : put_bits(r, f, bits);
@@ -321,8 +328,7 @@ static enum status read_key(struct reader *r, const struct otlp_message *m,
 	return ST_OK;
 }
 
-/* *oneofs: those of this message that have their value, bit by bit. */
-static enum status read_field(struct reader *r, const struct otlp_message *m, unsigned *oneofs)
+static enum status read_field(struct reader *r, const struct otlp_message *m, struct seen *seen)
 {
 	const struct otlp_field *f;
 	enum status st = read_key(r, m, &f);
@@ -333,9 +339,12 @@ static enum status read_field(struct reader *r, const struct otlp_message *m, un
 	r->path[r->depth] = (struct step){ .field = f, .index = -1 };
 	if (is_null(r))
 		return ST_OK;
-	if (f->oneof && *oneofs & 1u << f->oneof)
+	if (f->oneof && seen->oneofs & 1u << f->oneof)
 		return fail(r, "a second value where OTLP has room for one");
-	*oneofs |= f->oneof ? 1u << f->oneof : 0;
+	seen->oneofs |= f->oneof ? 1u << f->oneof : 0;
+	/* Of a key that stands twice the last one counts, also where that is the default. */
+	r->is_again = seen->fields >> f->number & 1;
+	seen->fields |= UINT64_C(1) << f->number;
 	st = f->is_repeated ? read_array(r, f) : read_single(r, f);
 	if (!st)
 		r->path[r->depth].field = NULL;
@@ -344,7 +353,7 @@ static enum status read_field(struct reader *r, const struct otlp_message *m, un
 
 static enum status read_message(struct reader *r, const struct otlp_message *m)
 {
-	unsigned oneofs = 0;
+	struct seen seen = { 0 };
 	r->path[r->depth].field = NULL;
 	if (!json_take(&r->json, '{'))
 		return fail(r, "expected an object");
@@ -352,7 +361,7 @@ static enum status read_message(struct reader *r, const struct otlp_message *m)
 		return ST_OK;
 	enum status st;
 	do {
-		st = read_field(r, m, &oneofs);
+		st = read_field(r, m, &seen);
 	} while (!st && json_more(&r->json, '}'));
 	return !st && r->json.fault ? ST_INVALID : st;
 }

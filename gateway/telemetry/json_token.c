@@ -224,7 +224,7 @@ bool json_number(struct json_reader *r, struct json_number *ret)
 	if (!stop)
 		return fail(r, "expected a number");
 	if (!copy_number(bytes_of(r->p, (size_t)(stop - r->p)), ret))
-		return fail(r, "a number of more than 63 characters");
+		return fail(r, "a number of more than 1100 characters");
 	r->p = stop;
 	return true;
 }

@@ -7,6 +7,8 @@
 
 /* How deep arrays and objects may be nested: two for each of 100 messages, and some. */
 enum { JSON_DEPTH_MAX = 220 };
+/* Characters of a number: a double written out to its last digit has some 1,080. */
+enum { JSON_NUMBER_MAX = 1100 };
 
 struct json_reader {
 	const uint8_t *start;
@@ -17,7 +19,7 @@ struct json_reader {
 
 /* A number, in quotes or not, as text. */
 struct json_number {
-	char text[64];
+	char text[JSON_NUMBER_MAX + 1];
 	bool is_integer; /* digits and a sign only */
 };
 

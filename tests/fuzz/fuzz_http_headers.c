@@ -39,7 +39,7 @@ static void check_length(const char *value)
 
 static void check_target(const char *value)
 {
-	const char *path = http_target_path(value);
+	const char *path = url_target_path(value);
 	CHECK(path == value || path[0] == '/');
 	CHECK(value[0] != '/' || path == value);
 }

@@ -107,6 +107,9 @@ def test_both_sources_give_the_same_document(gateway):
 def test_the_token_may_come_from_the_environment(gateway):
     endpoint = ["--endpoint", f"127.0.0.1:{gateway.admin_port}"]
     tidegate("status", *endpoint, env={"TIDEGATE_ADMIN_TOKEN": "sesame"})
+    # An empty variable says nothing.
+    tidegate("status", "--config", gateway.config_path, *endpoint, env={"TIDEGATE_ADMIN_TOKEN": ""})
+    tidegate("status", "--endpoint", f"http://127.0.0.1:{gateway.admin_port}/", "--token", "sesame")
     done = tidegate("status", *endpoint, env={"TIDEGATE_ADMIN_TOKEN": "wrong"}, code=5)
     assert "token" in done.stderr and not done.stdout
     tidegate("queue", *endpoint, code=5)
@@ -243,6 +246,11 @@ def test_version():
     (["queue", "--state", "gone"], "allowed is ready or dead"), (["show"], "wants the id"),
     (["show", "abc"], "is a number, not abc"), (["status", "-o", "xml"], "json or table"),
     (["status", "--endpoint", "nonsense"], "is not host:port"),
+    (["dead-letters", "export", "--destination", "a", "-e", "nonsense"], '--endpoint: "nonsense" is not host:port'),
+    (["status", "-xyz"], "unknown option -x"), (["status", "--no-send=1"], "unknown option --no-send"),
+    *[([c, *more, flag, ""], f"an empty value for {name}")
+      for c, *more in (["status"], ["queue"], ["show", "1"], ["pause", "a"], ["dead-letters", "replay", "--destination", "a"])
+      for flag, name in (("-e", "--endpoint"), ("--queue", "--queue")) if name == "--endpoint" or c in ("status", "queue", "show")],
 ])
 def test_wrong_command_lines(args, says):
     done = tidegate(*args, code=2)

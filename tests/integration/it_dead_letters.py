@@ -1,5 +1,6 @@
 """Dead letters: grouped by why, listed, exported, replayed and purged, through the API and the command line; and a
 backlog purged or moved. Each request is one record and so one batch, whatever a refusal is split into."""
+import http.server
 import json
 import sqlite3
 import subprocess
@@ -122,6 +123,43 @@ def test_dead_letters_are_grouped_listed_exported_replayed_and_purged(start_gate
     assert rows == [("purged", "traces", 2, "dead batches purged through the admin API from 127.0.0.1, all, "
                                             "why: nobody needs them")]
     gateway.assert_balanced()
+
+
+class Uncountable(http.server.BaseHTTPRequestHandler):
+    """An admin API with more dead letters than can be read in the time: what it counts is a part, each time another."""
+    def log_message(self, *_):
+        pass
+
+    def answer(self, document):
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.server.counted -= 1000
+        self.answer({"batches": []} if "/batches" in self.path else {"records": self.server.counted, "is_complete": False})
+
+    def do_POST(self):
+        self.server.replays += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer({"batches": 5, "records": 5, "bytes": 5, "batch_ids": [1, 2, 3, 4, 5], "is_complete": False, "next_cursor": 5})
+
+
+def test_a_trial_that_cannot_be_judged_is_no_success():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Uncountable)
+    server.counted, server.replays = 500_000, 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = subprocess.run([binary(), "dead-letters", "replay", "--destination", "central", "--endpoint",
+                               f"127.0.0.1:{server.server_port}"], capture_output=True, text=True, timeout=DEADLINE_S)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 6 and "what became of them is not known" in done.stdout and "delivered" not in done.stdout
+    assert server.replays == 1, "the rest was replayed"
 
 
 def test_replay_on_the_command_line_tries_a_few_first(start_gateway, sink):
@@ -359,7 +397,7 @@ def idle_gateway(tmp_path_factory):
     (b'{"destination": "' + b"x" * 70000 + b'"}', {}, 413, "64 KiB"),
     (b"{}", {"Content-Type": "text/plain"}, 415, "application/json"),
     (b"{}", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
-    (b"{}", {"Host": "evil.example"}, 401, "Host"),
+    (b"{}", {"Host": "evil.example"}, 421, "Host"),
 ])
 def test_hostile_bodies(idle_gateway, body, headers, status, says):
     url = f"http://127.0.0.1:{idle_gateway.admin_port}/api/v1/dead-letters/replay"

@@ -51,6 +51,7 @@ REFUSALS = [
     # what, path, method, extra headers, body, status code, gRPC code, words of the message
     ("an unknown path", "/v1/profiles", "POST", (), b"", 404, 12, ["/v1/profiles", "/v1/traces"]),
     ("the root", "/", "POST", (), b"", 404, 12, ["/v1/logs"]),
+    ("a NUL behind a path", "/v1/logs%00x", "POST", (), b"", 404, 12, ["/v1/logs%00x"]),
     ("a slash too many", "/v1/logs/", "POST", (), b"", 404, 12, ["/v1/logs"]),
     ("GET", "/v1/logs", "GET", (), b"", 405, 12, ["POST", "GET"]),
     ("PUT with a body", "/v1/logs", "PUT", (), b"xyz", 405, 12, ["POST", "PUT"]),
@@ -121,6 +122,7 @@ def test_a_path_that_is_no_utf8_gives_a_readable_message(gateway):
     (["Content-Length: 5", "Content-Length: 5"], "repeated"),
     (["Content-Length: 5", "Content-Encoding: gzip", "Content-Encoding: gzip"], "repeated"),
     (["Content-Length: 5", "Content-Type: application/json"], "repeated"),
+    (["Content-Length: 5", "Host: another"], "repeated"),
 ])
 def test_a_request_with_two_meanings_is_refused_and_the_connection_closed(gateway, headers, framing):
     with RawClient(gateway) as client:

@@ -54,6 +54,15 @@ def test_a_preflight_of_another_origin_allows_nothing(gateway, origin):
     assert answer.headers["vary"] == "Origin"
 
 
+def test_a_preflight_with_two_lengths_is_400(gateway):
+    with RawClient(gateway) as client:
+        client.send(b"OPTIONS /v1/logs HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\nContent-Length: 5\r\n"
+                    b"Transfer-Encoding: chunked\r\nAccess-Control-Request-Method: POST\r\n\r\n0\r\n\r\n")
+        answer = client.answer()
+        assert answer.status == 400 and answer.headers["connection"].lower() == "close"
+        client.wait_closed()
+
+
 def test_a_preflight_of_an_unknown_path_is_404(gateway):
     assert preflight(gateway, ALLOWED[0], "/v1/nothing").status == 404
 

@@ -139,26 +139,6 @@ START_TEST(lengths_are_decimal_and_never_wrap)
 }
 END_TEST
 
-START_TEST(the_path_of_a_target_is_found_in_both_forms)
-{
-	static const char *const cases[][2] = {
-		{ "/v1/logs", "/v1/logs" },
-		{ "http://gateway:4318/v1/logs", "/v1/logs" },
-		{ "HTTPS://gateway/v1/logs", "/v1/logs" },
-		{ "http://[::1]:4318/v1/logs", "/v1/logs" },
-		{ "http://gateway", "/" },
-		{ "http://", "/" },
-		{ "http:/v1/logs", "http:/v1/logs" },
-		{ "ftp://gateway/v1/logs", "ftp://gateway/v1/logs" },
-		{ "/http://gateway/v1/logs", "/http://gateway/v1/logs" },
-		{ "*", "*" },
-		{ "", "" },
-	};
-	for (size_t i = 0; i < COUNT(cases); i++)
-		ck_assert_str_eq(http_target_path(cases[i][0]), cases[i][1]);
-}
-END_TEST
-
 START_TEST(a_token_is_the_whole_value)
 {
 	ck_assert(http_is_token("chunked", "chunked"));
@@ -181,7 +161,6 @@ int main(void)
 		other_and_several_codings_are_refused_with_the_list,
 		a_message_repeats_only_the_start_of_a_long_value,
 		lengths_are_decimal_and_never_wrap,
-		the_path_of_a_target_is_found_in_both_forms,
 		a_token_is_the_whole_value,
 	};
 	return run_cases("http_headers", cases, COUNT(cases));

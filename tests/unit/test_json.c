@@ -222,6 +222,23 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 		{ "a surrogate pair", "\"attributes\":[{\"key\":\"\\ud83C\\udf0a\\b\\f\"}]",
 		  "\"attributes\":[{\"key\":\"\xf0\x9f\x8c\x8a\\u0008\\u000c\"}]" },
 		{ "a oneof with a null", "\"asInt\":null,\"asDouble\":2", "\"asDouble\":2" },
+		/* As the field twice on the wire. */
+		{ "of two values the last", "\"flags\":1,\"flags\":2", "\"flags\":2" },
+		{ "of two values the last, a default",
+		  "\"flags\":1,\"startTimeUnixNano\":\"7\",\"flags\":0",
+		  "\"startTimeUnixNano\":\"7\"" },
+		{ "of two texts the last, an empty one",
+		  "\"attributes\":[{\"key\":\"a\",\"key\":\"\"}]", "\"attributes\":[{}]" },
+		{ "a number of 67 characters",
+		  "\"asDouble\":0."
+		  "0000000000"
+		  "0000000000"
+		  "0000000000"
+		  "0000000000"
+		  "0000000000"
+		  "0000000000"
+		  "12345",
+		  "\"asDouble\":1.2345e-61" },
 		{ "defaults are not written",
 		  "\"flags\":0,\"startTimeUnixNano\":\"0\",\"attributes\":[]", "" },
 	};

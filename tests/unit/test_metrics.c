@@ -70,6 +70,17 @@ START_TEST(a_histogram_counts_into_cumulative_buckets)
 }
 END_TEST
 
+/* Unix times with a fraction, as of the gauges that end in _timestamp_seconds. */
+START_TEST(a_time_keeps_its_milliseconds)
+{
+	struct buf out;
+	series_set(metric_series(M_DESTINATION_STATE_SINCE, "a"), 1795487754.956);
+	expect_line(write_all(&out), "tidegate_destination_state_since_timestamp_seconds{"
+				     "destination=\"a\"} 1795487754.956");
+	buf_done(&out);
+}
+END_TEST
+
 START_TEST(series_without_end_share_one)
 {
 	struct series *last = NULL;
@@ -138,6 +149,7 @@ int main(void)
 	const TTest *const cases[] = {
 		a_series_is_found_again_and_written_with_its_labels,
 		a_histogram_counts_into_cumulative_buckets,
+		a_time_keeps_its_milliseconds,
 		series_without_end_share_one,
 		text_past_the_cap_is_an_error_and_not_half_a_page,
 		no_count_is_lost_between_threads,

@@ -43,8 +43,29 @@ START_TEST(a_url_is_cut_where_its_authority_ends)
 }
 END_TEST
 
+START_TEST(the_path_of_a_target_is_found_in_both_forms)
+{
+	static const char *const cases[][2] = {
+		{ "/v1/logs", "/v1/logs" },
+		{ "http://gateway:4318/v1/logs", "/v1/logs" },
+		{ "HTTPS://gateway/v1/logs", "/v1/logs" },
+		{ "http://[::1]:4318/v1/logs", "/v1/logs" },
+		{ "http://gateway", "/" },
+		{ "http://", "/" },
+		{ "http:/v1/logs", "http:/v1/logs" },
+		{ "ftp://gateway/v1/logs", "ftp://gateway/v1/logs" },
+		{ "/http://gateway/v1/logs", "/http://gateway/v1/logs" },
+		{ "*", "*" },
+		{ "", "" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_str_eq(url_target_path(cases[i][0]), cases[i][1]);
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const cases[] = { a_url_is_cut_where_its_authority_ends };
+	const TTest *const cases[] = { a_url_is_cut_where_its_authority_ends,
+				       the_path_of_a_target_is_found_in_both_forms };
 	return run_cases("url", cases, sizeof(cases) / sizeof(cases[0]));
 }
