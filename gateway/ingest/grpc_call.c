@@ -399,7 +399,7 @@ void grpc_call_end(struct grpc_call *call)
 		return;
 	}
 	size_t length = call->ingest.body.n;
-	bool is_light = ingest_is_light(&call->ingest);
+	bool is_light = ingest_is_light(&call->ingest, call->server->now_ns);
 	if (is_light && ingest_prepare(&call->ingest) != ST_OK) {
 		fail_ingest(call);
 		return;

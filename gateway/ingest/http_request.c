@@ -339,7 +339,7 @@ static enum MHD_Result on_end(struct http_request *r)
 	bool is_decided = r->call.status || r->is_preflight || r->was_committed;
 	if (is_decided)
 		return answer(r);
-	bool is_light = ingest_is_light(&r->call);
+	bool is_light = ingest_is_light(&r->call, r->worker->turn_ns);
 	enum status st = is_light ? ingest_prepare(&r->call) : ST_OK;
 	if (st) {
 		refuse(r, st);

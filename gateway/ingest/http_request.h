@@ -31,6 +31,7 @@ struct http_worker {
 	struct chan wake; /* requests that ingest is done with; also rung by other workers */
 	int out;          /* requests that ingest has, or that wait in wake */
 	int waiting;      /* of those: their connection is not suspended */
+	int64_t turn_ns;  /* when this turn of its loop began */
 	bool has_stepped; /* set where libmicrohttpd calls about more than a waiting request */
 	/* Private to http_reply.c. */
 	struct MHD_Response *success[HTTP_MEDIA_OTHER]; /* by media: the same for every request */

@@ -76,8 +76,9 @@ enum status ingest_admit(struct ingest *in, struct ingest_call *call, size_t byt
 enum status ingest_refuse(struct ingest_call *call, enum status st);
 
 /* Is ingest_prepare done in a moment? Then the receiver goes on with it and ingest_commit. Else
- * with ingest_give. May decompress. */
-bool ingest_is_light(struct ingest_call *call);
+ * with ingest_give. May decompress. began_ns: since when (now_mono_ns) the receiver's thread has
+ * not looked at its other connections. */
+bool ingest_is_light(struct ingest_call *call, int64_t began_ns);
 /* Prepare and commit, on a thread for such requests. As ingest_commit, but that call->status can
  * also be what ingest_prepare finds wrong. */
 void ingest_give(struct ingest_call *call);

@@ -305,6 +305,7 @@ static void turn(struct worker *w, int most_ms)
 		{ .fd = may_accept(w) ? w->receiver->listen_fd : -1, .events = POLLIN },
 	};
 	(void)poll(fds, sizeof(fds) / sizeof(fds[0]), wait_of(w, most_ms));
+	w->http.turn_ns = now_mono_ns();
 	if (fds[1].revents)
 		http_request_take_back(&w->http);
 	if (fds[2].revents)

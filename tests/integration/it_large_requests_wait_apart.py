@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support import otlp
-from tests.support.grpc_raw import RawGrpc, framed
+from tests.support.grpc_raw import HEALTH, RawGrpc, framed
 from tests.support.patience import DEADLINE_S
 
 MIB = 1 << 20
@@ -67,6 +67,52 @@ def test_small_requests_do_not_wait_for_large_ones(start_gateway):
         longest_large = max(x.result() for x in answers)
     # They were answered meanwhile, and not behind the large ones.
     assert max(waits) < longest_large / 3
+
+
+def deflate_of_tables(size):
+    """gzip of nothing: dynamic blocks without content, whose tables are all that they cost (RFC 1951, 3.2.7)."""
+    bits = ""
+
+    def put(value, count):  # the lowest bit first
+        nonlocal bits
+        bits += "".join(str(value >> i & 1) for i in range(count))
+
+    put(0, 1)
+    put(2, 2)  # dynamic
+    put(0, 5)  # 257 literals,
+    put(0, 5)  # 1 distance,
+    put(14, 4)  # 18 lengths of code lengths: those of 18 and 1 are 1, the others 0
+    for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1]:
+        put(int(symbol in (18, 1)), 3)
+    for zeros in (138, 118):
+        bits += "1"
+        put(zeros - 11, 7)
+    bits += "00" + "0"  # the end of the block and the distance have one bit each; the end
+    eight = bits * 8
+    blocks = bytes(int(eight[i:i + 8][::-1], 2) for i in range(0, len(eight), 8))
+    return b"\x1f\x8b\x08" + bytes(7) + blocks * (size // len(blocks)) + b"\x03\x00" + bytes(8)
+
+
+def test_many_costly_requests_at_a_time_hold_nobody_up(start_gateway):
+    """Each is small enough to be checked where it comes in; all of them are not."""
+    gateway = start_gateway()
+    body = deflate_of_tables(60 << 10)
+    assert gzip.decompress(body) == b""
+    with RawGrpc(gateway.grpc_port) as attacker, RawGrpc(gateway.grpc_port) as client:
+        streams = []
+        for _ in range(90):
+            streams.append(attacker.begin(otlp.METHOD["logs"], [("grpc-encoding", "gzip")]))
+            attacker.send(streams[-1], framed(body, flag=1))
+        began = time.monotonic()
+        for stream in streams:
+            attacker.h2.end_stream(stream)
+        attacker.flush()
+        assert client.call(HEALTH, framed(b"")).code == 0
+        health_s = time.monotonic() - began
+        for stream in streams:
+            assert attacker.answer(stream).code == 0
+        all_s = time.monotonic() - began
+    assert health_s < all_s / 2
 
 
 def test_what_clients_left_behind_is_not_checked(start_gateway):

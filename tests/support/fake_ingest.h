@@ -56,8 +56,9 @@ enum status ingest_prepare(struct ingest_call *call)
 	return st ? ingest_refuse(call, st) : ST_OK;
 }
 
-bool ingest_is_light(struct ingest_call *call)
+bool ingest_is_light(struct ingest_call *call, int64_t began_ns)
 {
+	(void)began_ns;
 	return !call->in->is_heavy;
 }
 

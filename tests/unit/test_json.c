@@ -176,6 +176,26 @@ START_TEST(every_field_survives_json_to_protobuf_to_json)
 }
 END_TEST
 
+/* The fields of a data point, as they came and as we write them. */
+static void expect_point(const char *what, const char *in, const char *out)
+{
+	static const char head[] = "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{"
+				   "\"gauge\":{\"dataPoints\":[{";
+	static const char tail[] = "}]}}]}]}]}";
+	struct buf want;
+	begin();
+	buf_init(&want, 1 << 20, NULL);
+	EXPECT_OK(buf_printf(&want, "%s%s%s", head, out, tail));
+	EXPECT_OK(buf_printf(&back, "%s%s%s", head, in, tail));
+	enum status st = json_to_otlp(SIGNAL_METRICS, buf_view(&back), &body, &err);
+	ck_assert_msg(st == ST_OK, "%s: %s", what, err.text);
+	EXPECT_OK(otlp_to_json(SIGNAL_METRICS, buf_view(&body), &text, &err));
+	ck_assert_msg(bytes_equal(buf_view(&text), buf_view(&want)), "%s: %.*s", what, (int)text.n,
+		      (const char *)text.p);
+	buf_done(&want);
+	end();
+}
+
 /* Forms of input that are not the ones that we write. */
 START_TEST(all_legal_forms_of_a_value_are_taken)
 {
@@ -222,13 +242,6 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 		{ "a surrogate pair", "\"attributes\":[{\"key\":\"\\ud83C\\udf0a\\b\\f\"}]",
 		  "\"attributes\":[{\"key\":\"\xf0\x9f\x8c\x8a\\u0008\\u000c\"}]" },
 		{ "a oneof with a null", "\"asInt\":null,\"asDouble\":2", "\"asDouble\":2" },
-		/* As the field twice on the wire. */
-		{ "of two values the last", "\"flags\":1,\"flags\":2", "\"flags\":2" },
-		{ "of two values the last, a default",
-		  "\"flags\":1,\"startTimeUnixNano\":\"7\",\"flags\":0",
-		  "\"startTimeUnixNano\":\"7\"" },
-		{ "of two texts the last, an empty one",
-		  "\"attributes\":[{\"key\":\"a\",\"key\":\"\"}]", "\"attributes\":[{}]" },
 		{ "a number of 67 characters",
 		  "\"asDouble\":0."
 		  "0000000000"
@@ -242,24 +255,22 @@ START_TEST(all_legal_forms_of_a_value_are_taken)
 		{ "defaults are not written",
 		  "\"flags\":0,\"startTimeUnixNano\":\"0\",\"attributes\":[]", "" },
 	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		begin();
-		static const char head[] =
-			"{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{"
-			"\"gauge\":{\"dataPoints\":[{";
-		static const char tail[] = "}]}}]}]}]}";
-		struct buf want;
-		buf_init(&want, 1 << 20, NULL);
-		EXPECT_OK(buf_printf(&want, "%s%s%s", head, cases[i].out, tail));
-		EXPECT_OK(buf_printf(&back, "%s%s%s", head, cases[i].in, tail));
-		enum status st = json_to_otlp(SIGNAL_METRICS, buf_view(&back), &body, &err);
-		ck_assert_msg(st == ST_OK, "%s: %s", cases[i].what, err.text);
-		EXPECT_OK(otlp_to_json(SIGNAL_METRICS, buf_view(&body), &text, &err));
-		ck_assert_msg(bytes_equal(buf_view(&text), buf_view(&want)), "%s: %.*s",
-			      cases[i].what, (int)text.n, (const char *)text.p);
-		buf_done(&want);
-		end();
-	}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect_point(cases[i].what, cases[i].in, cases[i].out);
+}
+END_TEST
+
+/* As the field twice on the wire. */
+START_TEST(of_a_key_that_stands_twice_the_last_value_counts)
+{
+	expect_point("a number", "\"flags\":1,\"flags\":2", "\"flags\":2");
+	expect_point("a default", "\"flags\":1,\"startTimeUnixNano\":\"7\",\"flags\":0",
+		     "\"startTimeUnixNano\":\"7\"");
+	expect_point("an empty text", "\"attributes\":[{\"key\":\"a\",\"key\":\"\"}]",
+		     "\"attributes\":[{}]");
+	expect_point("in another message",
+		     "\"exemplars\":[{\"asInt\":\"1\"},{\"asInt\":\"0\"}],\"flags\":1,\"flags\":0",
+		     "\"exemplars\":[{\"asInt\":\"1\"},{\"asInt\":\"0\"}]");
 }
 END_TEST
 
@@ -598,6 +609,7 @@ int main(void)
 		protobuf_to_json_and_back_is_the_same_request,
 		every_field_survives_json_to_protobuf_to_json,
 		all_legal_forms_of_a_value_are_taken,
+		of_a_key_that_stands_twice_the_last_value_counts,
 		bad_documents_are_refused_with_path_and_line,
 		ids_have_their_length_or_none,
 		documents_have_a_depth_limit,

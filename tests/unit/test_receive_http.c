@@ -63,8 +63,9 @@ enum status ingest_prepare(struct ingest_call *call)
 }
 
 /* "large" at the front makes it so. */
-bool ingest_is_light(struct ingest_call *call)
+bool ingest_is_light(struct ingest_call *call, int64_t began_ns)
 {
+	ck_assert(began_ns > 0 && began_ns <= now_mono_ns());
 	return call->body.n < 5 || memcmp(call->body.p, "large", 5) != 0;
 }
 
