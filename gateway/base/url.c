@@ -28,8 +28,10 @@ struct bytes url_host(const char *url)
 
 const char *url_target_path(const char *target)
 {
-	const char *authority = strcasestr(target, "://");
-	if (!authority || (strncasecmp(target, "http://", 7) && strncasecmp(target, "https://", 8)))
+	const char *authority = strstr(target, "://");
+	bool is_http = strncasecmp(target, "http://", strlen("http://")) == 0 ||
+		       strncasecmp(target, "https://", strlen("https://")) == 0;
+	if (!authority || !is_http)
 		return target;
 	const char *path = strchr(authority + 3, '/');
 	return path ? path : "/";
