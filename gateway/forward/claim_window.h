@@ -14,8 +14,8 @@ enum claim_side {
 	CLAIM_SIDE_COUNT
 };
 
-/* Holds at most max_bytes of batches (decompressed) a class, but always one a side; and at most
- * CLAIM_WINDOW_MAX claims a class. Two sides share both. Never NULL. */
+/* Holds, of each class and signal, at most max_bytes of batches (decompressed), but always one; and
+ * at most CLAIM_WINDOW_MAX claims. Two sides share both. Never NULL. */
 enum { CLAIM_WINDOW_MAX = 1024 };
 struct claim_window *claim_window_new(int64_t destination_id, size_t max_bytes, bool has_two_sides);
 void claim_window_free(struct claim_window *w);
@@ -23,6 +23,8 @@ void claim_window_free(struct claim_window *w);
 /* Claim what is ready and not yet claimed, as far as there is room. Statuses of claim_list. */
 MUST_USE enum status claim_window_fill(struct claim_window *w, struct claim_reader *r,
 				       struct err *e);
+/* There were more rows to look at than one fill does: another one is to follow soon. */
+bool claim_window_is_behind(const struct claim_window *w);
 /* Somebody replayed, purged or moved deliveries: forget what waits, and let the next fill read from
  * the front. What is taken stays. */
 void claim_window_refresh(struct claim_window *w);

@@ -28,7 +28,8 @@
 enum { WINDOW_EXPORTS = 4, IN_FLIGHT_DEFAULT = 4 };
 #define RENEWAL_LOOK_NS (NS_PER_S)
 #define APART_WAIT_NS   (NS_PER_S)
-#define RESCAN_NS       (10 * NS_PER_S) /* look for replayed batches: nobody rings for them */
+#define RESCAN_NS       (10 * NS_PER_S)  /* look for replayed batches: nobody rings for them */
+#define LOOK_ON_NS      (10 * NS_PER_MS) /* between two parts of a long backlog that is held up */
 
 static void init_lanes(struct dispatch *d, const struct dispatch_options *o)
 {
@@ -209,6 +210,8 @@ static int64_t next_start_ns(const struct dispatch *d, int64_t now, int64_t next
 		next = now + RENEWAL_LOOK_NS;
 	if (!d->reader && d->reader_due_ns < next)
 		next = d->reader_due_ns;
+	if (claim_window_is_behind(d->window) && now + LOOK_ON_NS < next)
+		next = now + LOOK_ON_NS;
 	return next;
 }
 

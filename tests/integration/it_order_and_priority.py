@@ -90,6 +90,24 @@ def test_what_is_fresh_passes_a_backlog_and_all_of_it_arrives_once(start_gateway
         gateway.assert_balanced()
 
 
+@pytest.mark.parametrize("order", ["fifo", "fresh_first"])
+def test_a_signal_that_is_not_taken_holds_up_no_other(start_gateway, order):
+    """Far more of it than is looked at ahead (decision 0006), and then all of it in its order."""
+    with Sink() as sink:
+        gateway = start_gateway(config(sink, order=order), expect=[DOWN, r"event=forward\.lane"])
+        sink.busy_signals = {"logs"}
+        held = send_backlog(gateway, "logs", 60, "held")
+        others = send_backlog(gateway, "traces", 3, "trace", size=5) + send_backlog(gateway, "metrics", 3, "point", size=5)
+        sink.wait_ids(others)
+        assert not sink.ids("logs")
+        sink.busy_signals = frozenset()
+        gateway.wait_drained()
+        assert sorted(sink.ids("logs")) == sorted(held)
+        if order == "fifo":
+            assert sink.ids("logs") == held
+        gateway.assert_balanced()
+
+
 def test_what_is_too_old_is_not_sent_and_becomes_a_dead_letter(start_gateway):
     with Sink() as sink:
         gateway = start_gateway(config(sink, too_old={"after": "1h"}), expect=[r"event=forward\.too_old"])

@@ -135,6 +135,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         encoding = self.headers.get("Content-Encoding", "none")
         if mode.mode == "ok" and encoding not in sink.encodings:
             mode = Mode("answer", 415)
+        if mode.mode == "ok" and signal in sink.busy_signals:
+            mode = Mode("answer", 500)
         message = otlp.parse(signal, otlp.decompress(encoding, body))
         ids = otlp.record_ids(message)
         if mode.mode == "ok" and any(map(sink.is_bad, ids)):
@@ -179,6 +181,7 @@ class Sink:
         self.is_bad = lambda record_id: False       # one of them, and the whole export is refused
         self.bad_words = b""
         self.is_rejected = lambda record_id: False  # refused alone, by partial success
+        self.busy_signals = frozenset()  # answered with 500
         self.keep = lambda signal, message: None  # called with each export that is taken
         self._tls = tls
         self._mode = Mode()

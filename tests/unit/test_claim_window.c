@@ -161,6 +161,40 @@ START_TEST(signals_and_classes_do_not_mix)
 }
 END_TEST
 
+START_TEST(a_signal_that_is_held_up_keeps_no_other_from_being_claimed)
+{
+	struct fixture *fx = set_up(4000);
+	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 300);
+	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 3);
+	put(fx, SIGNAL_LOGS, RECORD_CLASS_INFO, 1);
+	put(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, 1);
+	fill(fx);
+	ck_assert_str_eq(take_traces(fx), "301 302 303");
+	ck_assert_str_eq(take(fx, SIGNAL_METRICS, RECORD_CLASS_INFO, SIZE_MAX, 32), "305");
+	ck_assert(!claim_window_is_behind(fx->window));
+	/* What comes meanwhile is found too, and the held one goes on where it stopped, in its
+	 * order. */
+	put(fx, SIGNAL_TRACES, RECORD_CLASS_INFO, 1);
+	fill(fx);
+	ck_assert_str_eq(take_traces(fx), "306");
+	int64_t next = 1;
+	while (next <= 304) {
+		struct claim claims[32];
+		size_t n = claim_window_take(fx->window, CLAIM_OLDEST, SIGNAL_LOGS,
+					     RECORD_CLASS_INFO, SIZE_MAX, claims, 32);
+		ck_assert_uint_gt(n, 0);
+		for (size_t i = 0; i < n; i++) {
+			next += next == 301 ? 3 : 0; /* the traces */
+			ck_assert_int_eq(claims[i].batch_id, next++);
+			settle(fx, claims[i].batch_id);
+			claim_window_release(fx->window, RECORD_CLASS_INFO, claims[i].batch_id);
+		}
+		fill(fx);
+	}
+	tear_down(fx);
+}
+END_TEST
+
 START_TEST(a_take_is_bounded_by_bytes_and_count_but_never_empty)
 {
 	struct fixture *fx = set_up(SIZE_MAX);
@@ -319,6 +353,7 @@ int main(void)
 		nothing_is_claimed_twice_until_it_is_released,
 		what_is_put_back_keeps_its_place,
 		signals_and_classes_do_not_mix,
+		a_signal_that_is_held_up_keeps_no_other_from_being_claimed,
 		a_take_is_bounded_by_bytes_and_count_but_never_empty,
 		a_backlog_is_claimed_piece_by_piece_and_urgent_batches_pass_it,
 		a_replayed_batch_is_found_behind_newer_ones,
