@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "gateway/base/url.h"
 #include "gateway/ingest/cors.h"
 #include "gateway/ingest/http_headers.h"
 
